@@ -1,0 +1,22 @@
+"""slmlab: measure small language models instead of reading about them.
+
+What lives where (a module imports only from lines below its own):
+
+    cli         the `slmlab` command         runner   executes labs, writes the report
+    doctor      what this machine can do, one line each with its remedy
+    grading     builds the students' notebooks
+    widgets     a pure state function and a thin ipywidgets view each
+    exercises   @exercise and answer(), the references and their cases
+    models      load(name) -> model and tokenizer, with a memory guard
+    figures     rows and arrays -> plotly Figure
+    catalog     the facts of every model    claims   claim, source, your number, verdict
+    ledger      rows whose totals check themselves
+    quant       int8, int4, int3, int2, NF4, ternary: quantize, dequantize, error
+    bench       warm-up, interleaved medians, the read limit, the machine line
+    records     what was measured, answered and solved on this machine
+    places      the datasets that ship, the folders that slmlab writes to
+
+`import slmlab` loads none of them: write `from slmlab import quant`.
+"""
+
+__version__ = "0.1.0"
