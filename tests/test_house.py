@@ -85,7 +85,7 @@ def test_the_kernels_stand_alone(file):
 
 
 def test_the_face_loads_nothing_heavy():
-    heavy = "torch plotly ipywidgets transformers numpy".split()
+    heavy = ["torch", "plotly", "ipywidgets", "transformers", "numpy"]
     code = f"import sys, slmlab; print([m for m in {heavy!r} if m in sys.modules])"
 
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -95,7 +95,7 @@ def test_the_face_loads_nothing_heavy():
 
 @pytest.mark.parametrize("module", sorted(set(DEPTH) - {"figures", "widgets"}))
 def test_a_module_loads_nothing_heavy_before_it_is_used(module):
-    heavy = "torch plotly ipywidgets transformers".split()
+    heavy = ["torch", "plotly", "ipywidgets", "transformers"]
     code = f"import sys, slmlab.{module}; print([m for m in {heavy!r} if m in sys.modules])"
 
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
