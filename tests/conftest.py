@@ -1,0 +1,23 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slmlab import models
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory) -> Path:
+    """A home with the converted SmolLM2, one for all xdist workers: `monkeypatch.setenv("SLMLAB_HOME", smollm2)`.
+
+    SLMLAB_TEST_HOME names a folder that is kept, so that the conversion (half a minute) happens once for good.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home = Path(os.environ.get("SLMLAB_TEST_HOME") or shared / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLMLAB_HOME", str(home))
+        models.prepare("smollm2-135m", progress=False)
+    return home
