@@ -1,0 +1,1 @@
+"""Students' notebooks from the sources of the labs (`build`)."""
