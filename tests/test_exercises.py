@@ -193,10 +193,16 @@ def test_a_wrong_function_shows_the_smallest_failing_case_and_the_reference_step
         "input": "add(values=[1, 2])",
         "yours": "1",
         "expected": "3",
-        "differs": "1, wanted 3",
         "hint": "Start from 0.",
     }
     assert "    expected  3\n" in capsys.readouterr().out
+
+
+def test_the_first_difference_is_shown_where_the_values_alone_do_not_tell_it():
+    task = make(reference=sorted, cases=lambda rng: [([3, 1, 2],)])
+    facts = dict(check.attempt(task, lambda values: [1, 2, 4]).facts)
+    assert (facts["yours"], facts["expected"]) == ("[1, 2, 4]", "[1, 2, 3]")
+    assert facts["differs"] == "at [2]: 4, wanted 3"
 
 
 def test_an_error_shows_type_message_line_and_input(register, capsys):
@@ -494,6 +500,11 @@ def test_a_type_that_is_not_compared_is_the_authors_error():
         difference({1}, {1})
 
 
+def test_a_dict_is_shown_in_its_own_order():
+    assert check.short({"b": 1, "a": [2, {"c": 3}]}) == "{'b': 1, 'a': [2, {'c': 3}]}"
+    assert check.short(dict.fromkeys("abcdefghijklmn", 0)).endswith("'l': 0, ...}")
+
+
 def test_long_values_are_cut():
     for value in (list(range(10_000)), np.zeros((100, 100)), "x" * 10_000, {n: n for n in range(1000)}, 10**400):
         assert len(check.short(value)) < 1000
@@ -611,6 +622,13 @@ def test_a_guess_of_another_type_is_refused_and_nothing_is_kept(value, default, 
 def test_a_bad_answer_id_is_refused():
     with pytest.raises(ValueError, match="record id 'zero share'"):
         answer("zero share", default=0.5)
+
+
+def test_compare_draws_the_guess_into_the_bars():
+    bars = {"codes": 2.0, "base 3": 1.6}
+    with_guess = exercises.compare("bits per weight", bars, your_guess=1.875, unit="bit")
+    assert list(with_guess.data[0].x) == [2.0, 1.6]
+    assert "1.875" in with_guess.to_json() and "1.875" not in exercises.compare("bits per weight", bars).to_json()
 
 
 # -------------------------------------------------------------------------------------------------------------- imports

@@ -9,6 +9,7 @@ import dataclasses
 import html
 import inspect
 import io
+import itertools
 import os
 import reprlib
 import traceback
@@ -72,12 +73,9 @@ class Result:
             ERROR: ("!", "#CC79A7"),
             PASSES: ("✓", "#0072B2"),
         }[self.status]
-        rows = "".join(
-            f"<div>{html.escape(label)}</div>"
-            f'<pre style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{html.escape(text)}</pre>'
-            for label, text in self.facts
-        )
-        grid = "display:grid;grid-template-columns:max-content 1fr;gap:0.2em 1em;margin-top:0.4em"
+        pre = '<pre style="margin:0;white-space:pre-wrap;word-break:normal;overflow-wrap:break-word">'
+        rows = "".join(f"<div>{html.escape(label)}</div>{pre}{html.escape(text)}</pre>" for label, text in self.facts)
+        grid = "display:grid;grid-template-columns:max-content minmax(0,1fr);gap:0.2em 1em;align-items:baseline"
         return (
             f'<div role="status" style="border-left:0.35em solid {colour};padding:0.3em 0.8em">'
             f"<div>{symbol} <code>{html.escape(self.id)}</code> <b>{self.status}</b>. {html.escape(self.summary)}</div>"
@@ -126,7 +124,9 @@ def _try_case(exercise: Exercise, function: Callable, case: tuple) -> Result | N
         if not wrong and not changed:
             return None
         if wrong:
-            shown += [("yours", short(yours)), ("expected", short(expected)), ("differs", wrong)]
+            shown += [("yours", short(yours)), ("expected", short(expected))]
+            if wrong != f"{short(yours)}, wanted {short(expected)}":
+                shown.append(("differs", wrong))
         if changed:
             shown.append(("changed", changed))
         shown.append(("hint", exercise.hint))
@@ -220,6 +220,12 @@ class _Short(reprlib.Repr):
         super().__init__()
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
         self.maxstring = self.maxother = self.maxlong = 200
+
+    def repr_dict(self, values: dict, level: int) -> str:  # reprlib's own sorts the keys
+        if level <= 0 and values:
+            return "{...}"
+        items = [f"{key!r}: {self.repr1(values[key], level - 1)}" for key in itertools.islice(values, self.maxdict)]
+        return "{" + ", ".join(items + ["..."] * (len(values) > self.maxdict)) + "}"
 
     def repr_ndarray(self, array: np.ndarray, level: int) -> str:
         with np.printoptions(threshold=24, edgeitems=4, precision=7, linewidth=100):
