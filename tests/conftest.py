@@ -21,3 +21,13 @@ def smollm2(tmp_path_factory) -> Path:
         patch.setenv("SLMLAB_HOME", str(home))
         models.prepare("smollm2-135m", progress=False)
     return home
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What every lab took: its time is printed here and asserted nowhere."""
+    calls = [r for reports in terminalreporter.stats.values() for r in reports if getattr(r, "when", "") == "call"]
+    rows = sorted(value for report in calls for name, value in report.user_properties if name == "lab")
+    if rows:
+        terminalreporter.section("labs: seconds, peak memory")
+    for name, kind, seconds, peak_bytes in rows:
+        terminalreporter.write_line(f"{name:32}  {kind:16}  {seconds:6.1f} s  {peak_bytes / 1e6:6.0f} MB")
