@@ -191,7 +191,10 @@ def build(args: argparse.Namespace) -> int:
     from slmlab.grading import build as students
 
     _in_clone("labs")
-    return students.build(check=args.check)
+    stale = students.build(check=args.check)
+    for path in stale:
+        print("stale:" if args.check else "written:", path.relative_to(ROOT))
+    return 1 if args.check and stale else 0
 
 
 if __name__ == "__main__":
