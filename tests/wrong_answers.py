@@ -68,6 +68,44 @@ def parameters_with_two_mlp_matrices(config):
     return _count(config, matrices=2)
 
 
+def experts_read_added_up(num_experts, num_experts_per_tok, tokens):
+    return float(min(num_experts, num_experts_per_tok * tokens))
+
+
+def experts_read_with_one_pick_a_token(num_experts, num_experts_per_tok, tokens):
+    return num_experts * (1 - (1 - 1 / num_experts) ** tokens)
+
+
+def experts_read_with_picks_put_back(num_experts, num_experts_per_tok, tokens):
+    return num_experts * (1 - (1 - 1 / num_experts) ** (tokens * num_experts_per_tok))
+
+
+def experts_missed(num_experts, num_experts_per_tok, tokens):
+    return num_experts * (1 - num_experts_per_tok / num_experts) ** tokens
+
+
+def context_by_division(memory_bytes, weight_bytes, layer_bytes, windows, limit):
+    return max(0, min(limit, (memory_bytes - weight_bytes) // (layer_bytes * len(windows))))
+
+
+def context_without_limit(memory_bytes, weight_bytes, layer_bytes, windows, limit):
+    tokens = 0
+    while tokens < 10 * limit and (
+        weight_bytes + layer_bytes * sum(min(tokens + 1, w or tokens + 1) for w in windows) <= memory_bytes
+    ):
+        tokens += 1
+    return tokens
+
+
+def context_one_too_many(memory_bytes, weight_bytes, layer_bytes, windows, limit):
+    tokens = 0
+    while (
+        tokens < limit and weight_bytes + layer_bytes * sum(min(tokens, w or tokens) for w in windows) <= memory_bytes
+    ):
+        tokens += 1
+    return tokens
+
+
 WRONG_ANSWERS = {
     "kv-cache-bytes": [
         kv_cache_without_values,
@@ -85,4 +123,11 @@ WRONG_ANSWERS = {
         parameters_with_one_norm_a_layer,
         parameters_with_two_mlp_matrices,
     ],
+    "experts-read": [
+        experts_read_added_up,
+        experts_read_with_one_pick_a_token,
+        experts_read_with_picks_put_back,
+        experts_missed,
+    ],
+    "longest-context": [context_by_division, context_without_limit, context_one_too_many],
 }

@@ -87,6 +87,59 @@ def _parameter_count_cases(rng: np.random.Generator) -> Iterator[tuple]:
         yield (config | {"tie_word_embeddings": bool(rng.integers(2))},)
 
 
+def experts_read(num_experts: int, num_experts_per_tok: int, tokens: int) -> float:
+    """Expected number of different experts that `tokens` tokens ask for.
+
+    Each token picks `num_experts_per_tok` different experts, evenly and independently of the other tokens.
+    """
+    unread = float(num_experts)
+    for _ in range(tokens):
+        unread -= unread * num_experts_per_tok / num_experts  # each token finds this share of the rest
+    return num_experts - unread
+
+
+def _experts_read_cases(rng: np.random.Generator) -> Iterator[tuple]:
+    yield 1, 1, 1
+    yield 2, 1, 1
+    yield 2, 1, 2
+    yield 4, 2, 0
+    yield 128, 8, 32
+    for _ in range(10):
+        experts = int(rng.integers(2, 200))
+        yield experts, int(rng.integers(1, experts + 1)), int(rng.integers(1, 65))
+
+
+def longest_context(
+    memory_bytes: int, weight_bytes: int, layer_bytes: int, windows: list[int | None], limit: int
+) -> int:
+    """The most tokens, at most `limit`, for which weights and cache fit; 0 when not one does.
+
+    layer_bytes: bytes that one layer stores for one token.
+    windows: one entry a layer: how many of the last tokens it keeps, or None for all of them.
+    """
+    used, tokens = weight_bytes, 0
+    while tokens < limit:
+        growing = sum(1 for window in windows if window is None or tokens < window)  # layers that keep one more
+        used += growing * layer_bytes
+        if used > memory_bytes:
+            return tokens
+        tokens += 1
+    return limit
+
+
+def _longest_context_cases(rng: np.random.Generator) -> Iterator[tuple]:
+    yield 1, 2, 1, [None], 9  # the weights alone are too much
+    yield 10, 5, 1, [None], 9
+    yield 10, 5, 1, [None], 3  # the limit comes first
+    yield 10, 5, 2, [None, None], 9
+    yield 10, 2, 1, [None, 2], 9
+    yield 10, 2, 1, [2, 3], 99  # every window is full: no end but the limit
+    for size in range(1, 12):
+        windows = [None if rng.random() < 0.4 else int(rng.integers(1, 6 * size)) for _ in range(1 + size // 2)]
+        weights, layer = int(rng.integers(0, 50 * size)), int(rng.integers(1, 5))
+        yield weights + int(rng.integers(0, 60 * size)), weights, layer, windows, int(rng.integers(1, 20 * size))
+
+
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         id="kv-cache-bytes",
@@ -102,5 +155,22 @@ EXERCISES: tuple[Exercise, ...] = (
         hint="Print your terms for a model of one layer: embedding, four projections, three MLP matrices, the norms, "
         "the head.",
         lines=10,
+    ),
+    Exercise(
+        id="experts-read",
+        reference=experts_read,
+        cases=_experts_read_cases,
+        hint="A token misses a given expert with probability 1 - k / E. Ask next how likely it is that all tokens miss it.",
+        lines=2,
+        rtol=1e-9,
+        atol=1e-9,
+    ),
+    Exercise(
+        id="longest-context",
+        reference=longest_context,
+        cases=_longest_context_cases,
+        hint="Write first what a number of tokens takes, windows included; then halve the range between a number that "
+        "fits and one that does not.",
+        lines=9,
     ),
 )
