@@ -6,6 +6,7 @@ Run: pytest tests/test_kernels.py. With SLMLAB_EXPECT_COMPILED=1 a missing exten
 import importlib
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -369,6 +370,23 @@ def test_an_extension_of_another_format_is_not_used():
     output = python(stale + ACTIVE + "; print(k.backends()[-1].reason)")
 
     assert output.splitlines() == ["reference", "the extension packs by format 0, wanted 1; install again"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="MSVC is found by the registry, not by CC")
+def test_a_missing_compiler_does_not_stop_the_install(tmp_path):
+    if not (ROOT / "setup.py").is_file():
+        pytest.skip("cython_kernels is installed away from its setup.py")
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    built = shutil.ignore_patterns("ternary.c", "*.so", "__pycache__")
+    shutil.copytree(ROOT / "cython_kernels", tmp_path / "cython_kernels", ignore=built)
+
+    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+    env = os.environ | {"CC": "no-such-compiler"}
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, encoding="utf-8", timeout=120)
+
+    assert run.returncode == 0, run.stderr
+    assert 'building extension "cython_kernels.ternary" failed' in run.stdout + run.stderr
+    assert list(tmp_path.rglob("*.so")) == []
 
 
 @pytest.mark.skipif(os.environ.get("SLMLAB_EXPECT_COMPILED") != "1", reason="SLMLAB_EXPECT_COMPILED is not 1")
