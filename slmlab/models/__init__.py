@@ -30,6 +30,7 @@ from .errors import (
 )
 from .memory import estimate_peak_bytes
 from .terms import accept_gemma_terms
+from .weights import with_weights
 
 __all__ = [
     "DamagedModelError",
@@ -45,6 +46,7 @@ __all__ = [
     "estimate_peak_bytes",
     "load",
     "prepare",
+    "with_weights",
 ]
 
 SHIPPED = {shipped.name: shipped for shipped in (wheels.SMOLLM2, wheels.GEMMA)}
