@@ -67,7 +67,7 @@ def _compiler() -> tuple[str, str]:
 def _c_compiler() -> str | None:
     """The C compiler that an install would take, if it works."""
     if os.name == "nt":
-        vswhere = Path(os.environ.get("ProgramFiles(x86)", "C:/")) / "Microsoft Visual Studio/Installer/vswhere.exe"
+        vswhere = Path(os.environ.get("PROGRAMFILES(X86)", "C:/")) / "Microsoft Visual Studio/Installer/vswhere.exe"
         wanted = ["-products", "*", "-requires", "Microsoft.VisualStudio.Component.VC.Tools.x86.x64"]
         return _output([str(vswhere), "-latest", *wanted, "-property", "displayName"])
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -110,9 +109,15 @@ def tiny(tiny_gguf, tmp_path, monkeypatch) -> wheels.Shipped:
     (site / "tiny_wheel/part1").write_bytes(content[1000:])
     monkeypatch.syspath_prepend(site)
     shipped = wheels.Shipped(
-        name="tiny", parts=(("tiny_wheel", "part0"), ("tiny_wheel", "part1")), sha256=hashlib.sha256(content).hexdigest(), licence="MIT",
-        note="made of chance", install="tiny-wheel==1", conversion_peak_bytes=1000, converted_bytes=1000,
-    )  # fmt: skip
+        name="tiny",
+        parts=(("tiny_wheel", "part0"), ("tiny_wheel", "part1")),
+        sha256=hashlib.sha256(content).hexdigest(),
+        licence="MIT",
+        note="made of chance",
+        install="tiny-wheel==1",
+        conversion_peak_bytes=1000,
+        converted_bytes=1000,
+    )
     monkeypatch.setitem(models.SHIPPED, "tiny", shipped)
     return shipped
 
@@ -210,7 +215,9 @@ def test_every_stage_of_a_conversion_is_reported_to_its_end(tiny):
     models.prepare("tiny", progress=lambda *call: calls.append(call))
 
     assert list(dict.fromkeys(what for what, _, _ in calls)) == STAGES
-    assert [call for call in calls if call[0] == "weights"] == [("weights", done, 11 if done else 1) for done in range(12)]
+    assert [call for call in calls if call[0] == "weights"] == [
+        ("weights", done, 11 if done else 1) for done in range(12)
+    ]
 
 
 def test_the_bar_tells_what_and_how_far(tiny, capsys):
@@ -300,7 +307,7 @@ def test_a_conversion_that_memory_cannot_hold_does_not_start(tiny, home, monkeyp
 def test_a_conversion_that_the_disk_cannot_hold_does_not_start(tiny, home, monkeypatch):
     monkeypatch.setattr(wheels.shutil, "disk_usage", lambda path: SimpleNamespace(free=999))
 
-    with pytest.raises(models.TooBigError, match="999 bytes free. Next: free some, or point SLMLAB_HOME"):
+    with pytest.raises(models.TooBigError, match=r"999 bytes free\. Next: free some, or point SLMLAB_HOME"):
         models.load("tiny")
     assert half_made(home) == []
 
@@ -483,7 +490,7 @@ def test_bitnet_master_weights_are_quantized_in_every_forward(saved):
 
 @compiles
 def test_packed_bitnet_weights_are_unpacked_to_the_ternary_ones(saved):
-    original, folder = saved("bitnet")
+    _original, folder = saved("bitnet")
     change_config(folder, quantization_config=PACKED)
     stored, codes = load_file(folder / "model.safetensors"), {}
     rng = np.random.default_rng(0)
@@ -558,7 +565,7 @@ def drop_a_tensor(folder):
         (remove("model.safetensors"), "neither model.safetensors nor model.safetensors.index.json"),
         (cut, "cut short. Next: fetch it again"),
         (empty, "has 0 bytes"),
-        (drop_a_tensor, r"lacks weights that it needs \(model.layers.1.mlp.up_proj.weight\)"),
+        (drop_a_tensor, r"lacks weights that its model needs \(model.layers.1.mlp.up_proj.weight\)"),
         (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "is not JSON"),
     ],
 )

@@ -1,7 +1,7 @@
-"""The widgets in JupyterLab in a real browser: run, moved by the keyboard, nothing from outside, nothing in the console.
+"""The widgets in JupyterLab in a real browser: run, moved by the keyboard, nothing from outside, a quiet console.
 
 Needs playwright and a Chromium (Debian: `apt-get install chromium`); without them the tests are skipped.
-SLMLAB_SCREENSHOT=1 also renews labs/quantization_explorer.png, from a layer of SmolLM2.
+SLMLAB_SCREENSHOT=1 also renews labs/memory_budget.png, which the README shows.
 """
 
 import os
@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
-import nbformat  # noqa: E402
-from lab import ROOT, Notebook, Server, press, sliders  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+import nbformat
+from lab import ROOT, Notebook, Server, press, sliders
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -115,3 +115,16 @@ def test_both_widgets_follow_their_sliders(opened, capsys):
     check_quiet(notebook)
     with capsys.disabled():
         print("\nfrom the key press to the new figure on the page:", *lines, sep="\n    ")
+
+
+@pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
+def test_a_lab_runs_and_its_widgets_follow_the_keyboard(opened, smollm2, path):
+    notebook = opened(path, SLMLAB_HOME=str(smollm2))
+    notebook.run_all(300)
+    widgets = notebook.widgets()
+
+    for widget in widgets:
+        moves(widget, sliders(widget)[-1], 2)
+    check_quiet(notebook)
+    if os.environ.get("SLMLAB_SCREENSHOT") == "1" and path.stem == "01_memory_budget":
+        widgets[0].screenshot(path=ROOT / "labs" / "memory_budget.png")

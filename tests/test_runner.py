@@ -1,0 +1,49 @@
+"""Running labs: a failing one stops nothing, and the report tells what each gave."""
+
+import json
+
+import nbformat
+import pytest
+
+from slmlab import runner
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+@pytest.fixture
+def labs(tmp_path):
+    """Two labs: one that raises, one that tells its MODE and records a result."""
+    cells = {
+        "0_start/00_broken": ["1 / 0"],
+        "0_start/01_sound": [
+            'MODE = "fast"',
+            "from slmlab import records; records.write('exercise', MODE, {'status': 'passes'})",
+        ],
+    }
+    for name, sources in cells.items():
+        nodes = [nbformat.v4.new_code_cell(source) for source in sources]
+        nodes[0].metadata["tags"] = ["parameters"]
+        path = tmp_path / "labs" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=nodes, metadata=KERNEL), path)
+    return tmp_path / "labs"
+
+
+def test_a_failing_lab_stops_nothing_and_is_in_the_report(labs, tmp_path):
+    report = runner.run(labs, mode="full", output=tmp_path / "out")
+
+    told = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert not report.ok and not told["ok"]
+    broken, sound = told["labs"]
+    assert "ZeroDivisionError" in broken["error"]
+    assert sound["error"] is None and sound["exercises"] == {"full": "passes"}
+    assert sound["peak_mb"] > 10  # a kernel is never smaller
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "ZeroDivisionError" in page and "http" not in page
+
+
+def test_a_lab_is_named_by_its_number_or_a_part_of_its_name(labs):
+    assert [lab.stem for lab in runner.find(labs, ["01"])] == ["01_sound"]
+    assert [lab.stem for lab in runner.find(labs, ["brok"])] == ["00_broken"]
+    with pytest.raises(runner.LabNotFoundError, match="00_broken, 01_sound"):
+        runner.find(labs, ["77"])
