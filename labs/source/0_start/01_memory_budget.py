@@ -338,7 +338,7 @@ MemoryBudget()
 # Each row: what was claimed, where, your number, and the verdict that follows from it. Nothing here is typed.
 
 # %%
-phi4, multimodal = catalog.get("phi-4"), catalog.get("Phi-4-multimodal-instruct")
+phi4 = catalog.get("phi-4")
 claims.verdict("P5", {"parameters": catalog.parameter_count(phi4), "context_tokens": phi4.context_length})
 
 # %%
@@ -346,7 +346,7 @@ phi_mini = catalog.get("Phi-4-mini-instruct")
 claims.verdict(
     "P10",
     {"parameters": parameter_count(phi_mini.config), "context_tokens": phi_mini.context_length},
-    beside={"kv_cache_bytes_at_full_context": catalog.kv_cache_bytes(phi_mini, phi_mini.context_length)},
+    beside={"kv_cache_at_full_context_bytes": catalog.kv_cache_bytes(phi_mini, phi_mini.context_length)},
 )
 
 # %%
@@ -387,10 +387,8 @@ claims.verdict(
 )
 
 # %%
-claims.verdict(
-    "G14",
-    {"distinct_context_lengths": len({catalog.get(f"Gemma 3n {size}").context_length for size in ("E2B", "E4B")})},
-)
+contexts = {catalog.get(f"Gemma 3n {size}").context_length for size in ("E2B", "E4B")}
+claims.verdict("G14", {"distinct_context_lengths": len(contexts)})
 
 # %%
 claims.verdict(
@@ -407,6 +405,5 @@ claims.verdict(
 # The catalog's configurations carry their sources (`catalog.get(name).sources`) and the names of the fields that
 # none confirms (`.unverified`). Left out here: activations while a prompt is read, the runtime's own buffers,
 # fragmentation, and what an operating system keeps for itself; a rule of thumb is to leave a quarter of the memory
-# free, and lab 00 shows how to measure instead. Runtimes that ignore windows keep the whole cache. Claims:
+# free. Runtimes that ignore windows keep the whole cache. Claims:
 # microsoft/edgeai-for-beginners @ 05d7c7ef, Module02. Grouped-query attention: Ainslie et al., arXiv 2305.13245.
-# Next: lab 11, what the numbers were trained on.
