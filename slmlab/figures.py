@@ -264,18 +264,18 @@ def quantization(state) -> go.Figure:
     values["hovertemplate"] = "%{y:,} weights near %{x:.3~g}<extra></extra>"
 
     kinds = len(state.levels)
-    rug_x, rug_y = [], []  # a stroke a level, a row a kind of group; one path for all
+    combs = []  # a tooth a level, a row a kind of group; a stroke for each level would be an element of the page each
     for row, levels in enumerate(state.levels.values()):
-        strokes = np.full((levels.size, 2, 3), np.nan, np.float32)  # (levels, x and y, from, to and a gap)
-        strokes[:, 0, :2] = levels[:, None]
-        strokes[:, 1, :2] = row - 0.35, row + 0.35
-        rug_x.append(strokes[:, 0].ravel())
-        rug_y.append(strokes[:, 1].ravel())
+        comb = np.empty((levels.size, 3, 2), np.float32)  # (levels, up and down, x and y)
+        comb[:, :, 0] = levels[:, None]
+        comb[:, :, 1] = row + 0.35, row - 0.35, row + 0.35
+        combs += [comb.reshape(-1, 2), [[np.nan, np.nan]]]  # no line from row to row
+    x, y = np.concatenate(combs, dtype=np.float32).T
     rug = {
         "type": "scatter",
         "mode": "lines",
-        "x": np.concatenate(rug_x),
-        "y": np.concatenate(rug_y),
+        "x": x,
+        "y": y,
         "yaxis": "y2",
         "line": {"color": VERMILLION, "width": 1.5},
         "hoverinfo": "skip",

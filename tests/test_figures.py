@@ -209,8 +209,10 @@ def test_the_figure_of_a_state_shows_its_numbers(group):
     assert codes.x[:2].tolist() == [-3.5, -2.5]
     assert figure.layout.title.text == state.title and figure.layout.title.subtitle.text == state.numbers
     assert list(figure.layout.yaxis2.ticktext) == list(state.levels)
-    drawn = np.asarray(rug.x).reshape(len(state.levels), 7, 3)
-    assert np.array_equal(drawn[..., 0], np.stack(list(state.levels.values()))) and np.isnan(drawn[..., 2]).all()
+    rows = np.stack([rug.x, rug.y], axis=1).reshape(len(state.levels), 7 * 3 + 1, 2)
+    teeth = rows[:, :-1].reshape(len(state.levels), 7, 3, 2)
+    assert np.array_equal(teeth[..., 1, 0], np.stack(list(state.levels.values()))) and np.isnan(rows[:, -1]).all()
+    assert (np.round(teeth[..., 1]).transpose(2, 1, 0) == range(len(state.levels))).all()
     assert np.allclose(10 ** (np.asarray(errors.z) / 20), np.maximum(state.error_blocks, 10**-2.5), rtol=1e-5)
     assert (errors.dy, errors.dx) == state.block == (1, 3)
 

@@ -235,14 +235,14 @@ def test_a_state_is_what_loops_find(settings):
 
 def test_the_histogram_counts_every_weight_once():
     state = quantization_explorer.state(SMALL, Settings())
-    edges = state.value_edges
+    largest = float(np.abs(SMALL).max())
 
-    counts = [0] * quantization_explorer.BINS
+    middles = [largest * (bin - 60) / 60 for bin in range(quantization_explorer.BINS)]
+    counts = [0] * len(middles)
     for value in SMALL.ravel():
-        place = sum(value >= edge for edge in edges) - 1
-        counts[min(place, len(counts) - 1)] += 1  # the last bin contains its upper edge
+        counts[min(range(len(middles)), key=lambda bin: abs(middles[bin] - value))] += 1
     assert state.value_counts.tolist() == counts
-    assert edges[0] == -edges[-1] == -np.abs(SMALL).max()
+    assert ((state.value_edges[:-1] + state.value_edges[1:]) / 2).tolist() == pytest.approx(middles, abs=1e-12)
 
 
 @pytest.mark.parametrize(("shape", "block"), [((96, 128), (1, 1)), ((97, 129), (2, 2)), ((250, 700), (3, 6))])
