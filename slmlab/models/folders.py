@@ -22,17 +22,17 @@ class Headers:
     packed_ternary: bool = False  # True: each U8 holds four ternary weights, as in BitNet's packed repositories
 
 
-def check(folder: Path, name: str) -> None:
+def check(folder: Path) -> None:
     """ModelError unless `folder` has a configuration, a tokenizer, and all its weights as whole safetensors files."""
     names = {file.name for file in folder.iterdir()}
-    refuse_pickle(names, name)
+    refuse_pickle(names, str(folder))
     if "config.json" not in names:
-        raise DamagedModelError(f"{name}: {folder} has no config.json, so it is no model's folder")
+        raise DamagedModelError(f"{folder} has no config.json, so it is no model's folder")
     if not names & TOKENIZERS:
-        raise DamagedModelError(f"{name}: {folder} has no tokenizer. Next: tokenizer.save_pretrained(folder)")
+        raise DamagedModelError(f"{folder} has no tokenizer. Next: tokenizer.save_pretrained(folder)")
     missing = [file for file in weight_files(folder) if file not in names]
     if missing:
-        raise DamagedModelError(f"{name}: {folder} lacks {', '.join(missing)}. Next: fetch these files again")
+        raise DamagedModelError(f"{folder} lacks {', '.join(missing)}. Next: fetch these files again")
 
 
 def refuse_pickle(names: set[str], name: str) -> None:

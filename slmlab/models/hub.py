@@ -22,7 +22,7 @@ def cached(hub_id: str) -> Path | None:
         return None
     folder = Path(found).parent
     try:
-        folders.check(folder, hub_id)
+        folders.check(folder)
     except ModelError:
         return None  # a part of it: download() fetches the rest
     return folder
