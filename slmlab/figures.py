@@ -169,6 +169,65 @@ def prefill_decode(
     return go.Figure({"data": lines, "layout": layout})
 
 
+def bench_panel(state) -> go.Figure:
+    """Timings in the order of time, the used ones filled, under the running estimate; their histogram beside them.
+
+    state: widgets.bench_panel.State. The band is the interval of the estimate, the dashed line the median of all.
+    """
+    n, first, end = state.samples_ms.size, state.warmup, state.warmup + state.kept
+    parts = {
+        "discarded": (slice(0, first), INK, "x-thin-open", 1.0),
+        "used": (slice(first, end), BLUE, "circle", 0.8),
+        "not used": (slice(end, n), SKY, "circle-open", 0.5),
+    }
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": np.arange(1, n + 1)[part],
+            "y": state.samples_ms[part].astype(np.float32),
+            "marker": {"color": color, "opacity": opacity, "size": 6, "symbol": symbol},
+            "hovertemplate": "call %{x}: %{y:.4~g} ms<extra></extra>",
+        }
+        for name, (part, color, symbol, opacity) in parts.items()
+    ]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": f"{state.estimator} so far",
+            "x": np.arange(first + 1, n + 1),
+            "y": state.running_ms.astype(np.float32),
+            "line": {"color": VERMILLION, "width": 2.5},
+            "hovertemplate": "up to call %{x}: %{y:.4~g} ms<extra></extra>",
+        }
+    )
+    bars = _steps(state.bin_edges_ms, state.bin_counts, BLUE)
+    bars |= {"x": bars["y"], "y": bars["x"], "fill": "tozerox", "xaxis": "x2", "showlegend": False}
+    bars["hovertemplate"] = "%{x} calls near %{y:.4~g} ms<extra></extra>"
+    band = []
+    if state.interval_ms:
+        low, high = state.interval_ms
+        ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": low, "y1": high}
+        band = [{"type": "rect", **ends, "fillcolor": ORANGE, "opacity": 0.35, "line": {"width": 0}, "layer": "below"}]
+    layout = {
+        "template": "slmlab",
+        "title": {"text": state.title, "subtitle": {"text": state.numbers}},
+        "height": 420,
+        "margin": {"t": 100},
+        "xaxis": {"domain": [0, 0.78], "range": [0, n + 1], "title": {"text": "call, in the order of time"}},
+        "xaxis2": {"domain": [0.8, 1], "rangemode": "tozero", "title": {"text": "calls used"}},
+        "yaxis": {
+            "range": np.log10(state.bin_edges_ms[[0, -1]] * [0.95, 1.05]),
+            "type": "log",
+            "title": {"text": "time of one call (ms)"},
+        },
+        "shapes": [*band, _line(state.whole_median_ms, INK, "y")],
+    }
+    return go.Figure({"data": [*traces, bars], "layout": layout})
+
+
 # ------------------------------------------------------------------------------------------------------------------
 # The memory a model needs
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from slmlab import bench, catalog, figures
-from slmlab.widgets import Settings, memory_budget, quantization_explorer
+from slmlab.widgets import Settings, bench_panel, memory_budget, quantization_explorer
 
 LIMIT_BYTES = 300_000
 
@@ -26,6 +26,7 @@ def all_figures() -> dict[str, go.Figure]:
         "compare_bars": figures.compare_bars("share", {"a": 1.0, "b": 2}, 1.5, "GB"),
         "race": figures.race([SimpleNamespace(name="a", median_ms=2.0, q1_ms=1.0, q3_ms=4.0)], "title"),
         "prefill_decode": figures.prefill_decode([16, 64], [2.0, 1.0], [9.0, 9.5], "title"),
+        "bench_panel": figures.bench_panel(bench_panel.state(np.linspace(1, 9, 200), 10, 30)),
         "memory_bars": figures.memory_bars(budgets, memory_budget.DEVICES),
         "quantization": figures.quantization(state),
         "perplexity_points": figures.perplexity_points([point], 18.0),
