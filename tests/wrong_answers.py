@@ -299,6 +299,216 @@ def context_one_too_many(memory_bytes, weight_bytes, layer_bytes, windows, limit
     return tokens
 
 
+def _symmetric(blocks, bits, scale=None, rounding=np.round):
+    """blocks: (groups, group)"""
+    if scale is None:
+        scale = np.abs(blocks).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    return (rounding(blocks / np.where(scale > 0, scale, 1)) * scale).astype(np.float32)
+
+
+def symmetric_with_a_code_too_many(x, bits, group):
+    blocks = x.reshape(-1, group)
+    return _symmetric(blocks, bits, np.abs(blocks).max(axis=1, keepdims=True) / 2 ** (bits - 1)).reshape(x.shape)
+
+
+def symmetric_by_the_largest_value(x, bits, group):
+    blocks = x.reshape(-1, group)
+    return _symmetric(blocks, bits, blocks.max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)).reshape(x.shape)
+
+
+def symmetric_cut_off(x, bits, group):
+    return _symmetric(x.reshape(-1, group), bits, rounding=np.trunc).reshape(x.shape)
+
+
+def symmetric_with_one_scale_for_all(x, bits, group):
+    return _symmetric(x.reshape(1, -1), bits).reshape(x.shape)
+
+
+def symmetric_with_a_scale_a_row(x, bits, group):
+    return _symmetric(x, bits)
+
+
+def symmetric_with_groups_down_the_columns(x, bits, group):
+    return _symmetric(x.T.reshape(-1, group), bits).reshape(x.T.shape).T
+
+
+def symmetric_codes_without_scale(x, bits, group):
+    blocks = x.reshape(-1, group)
+    scale = np.abs(blocks).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    return np.round(blocks / np.where(scale > 0, scale, 1)).astype(np.float32).reshape(x.shape)
+
+
+def symmetric_with_nan_for_zeros(x, bits, group):
+    blocks = x.reshape(-1, group)
+    scale = np.abs(blocks).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    with np.errstate(invalid="ignore"):
+        return (np.round(blocks / scale) * scale).reshape(x.shape)
+
+
+def stored_bits_of_codes_alone(rows, columns, bits, group, zero_points):
+    return float(bits)
+
+
+def stored_bits_with_whole_groups_alone(rows, columns, bits, group, zero_points):
+    return bits + (16 + bits * zero_points) * (columns // group) / columns
+
+
+def stored_bits_with_a_part_of_a_scale(rows, columns, bits, group, zero_points):
+    return bits + (16 + bits * zero_points) / group
+
+
+def stored_bits_with_groups_over_row_ends(rows, columns, bits, group, zero_points):
+    count = rows * columns
+    return bits + (16 + bits * zero_points) * -(-count // group) / count
+
+
+def stored_bits_with_wide_zero_points(rows, columns, bits, group, zero_points):
+    return bits + (16 + 16 * zero_points) * -(-columns // group) / columns
+
+
+def stored_bits_without_zero_points(rows, columns, bits, group, zero_points):
+    return bits + 16 * -(-columns // group) / columns
+
+
+def _nll(logits, ids):
+    """(T, V) float64: of each token at each place"""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
+
+
+def nll_of_the_same_place(logits, ids):
+    return _nll(logits, ids)[np.arange(1, len(ids)), ids[1:]]
+
+
+def nll_of_the_token_just_read(logits, ids):
+    return _nll(logits, ids)[np.arange(len(ids) - 1), ids[:-1]]
+
+
+def nll_with_the_first_token(logits, ids):
+    return _nll(logits, ids)[np.arange(len(ids)), ids]
+
+
+def nll_in_bits(logits, ids):
+    return _nll(logits, ids)[np.arange(len(ids) - 1), ids[1:]] / np.log(2)
+
+
+def nll_without_the_sum(logits, ids):
+    return -logits[np.arange(len(ids) - 1), ids[1:]].astype(np.float64)
+
+
+def nll_that_overflows(logits, ids):
+    with np.errstate(all="ignore"):
+        sums = np.exp(logits[:-1]).sum(axis=1)
+        return np.log(sums) - logits[np.arange(len(ids) - 1), ids[1:]]
+
+
+def nll_averaged(logits, ids):
+    return float(_nll(logits, ids)[np.arange(len(ids) - 1), ids[1:]].mean())
+
+
+def _asymmetric(x, bits, group, with_zero=True, whole=True):
+    blocks = x.reshape(-1, group)
+    low, high = blocks.min(axis=1, keepdims=True), blocks.max(axis=1, keepdims=True)
+    if with_zero:
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
+    scale = (high - low) / (2**bits - 1)
+    scale = np.where(scale > 0, scale, 1)
+    if whole:
+        zero_point = np.round(-low / scale)
+        codes = np.clip(np.round(blocks / scale) + zero_point, 0, 2**bits - 1)
+        return (scale * (codes - zero_point)).astype(np.float32).reshape(x.shape)
+    return (low + scale * np.round((blocks - low) / scale)).astype(np.float32).reshape(x.shape)
+
+
+def asymmetric_with_a_minimum(x, bits, group):
+    return _asymmetric(x, bits, group, whole=False)
+
+
+def asymmetric_by_minimum_and_maximum(x, bits, group):
+    return _asymmetric(x, bits, group, with_zero=False)
+
+
+def asymmetric_with_a_step_too_many(x, bits, group):
+    blocks = x.reshape(-1, group)
+    low = np.minimum(blocks.min(axis=1, keepdims=True), 0)
+    scale = (np.maximum(blocks.max(axis=1, keepdims=True), 0) - low) / 2**bits
+    scale = np.where(scale > 0, scale, 1)
+    zero_point = np.round(-low / scale)
+    codes = np.clip(np.round(blocks / scale) + zero_point, 0, 2**bits - 1)
+    return (scale * (codes - zero_point)).astype(np.float32).reshape(x.shape)
+
+
+def asymmetric_with_a_range_a_row(x, bits, group):
+    return _asymmetric(x, bits, x.shape[1])
+
+
+def asymmetric_that_is_symmetric(x, bits, group):
+    return _symmetric(x.reshape(-1, group), bits).reshape(x.shape)
+
+
+def distinct_in_whole_rows(x, group):
+    counts = [[len(np.unique(row))] * (x.shape[1] // group) for row in x]
+    return np.array(counts)
+
+
+def distinct_neighbours(x, group):
+    blocks = x.reshape(x.shape[0], -1, group)
+    return 1 + (np.diff(blocks, axis=2) != 0).sum(axis=2)
+
+
+def distinct_changes_without_the_first(x, group):
+    blocks = np.sort(x.reshape(x.shape[0], -1, group), axis=2)
+    return (np.diff(blocks, axis=2) != 0).sum(axis=2)
+
+
+def distinct_but_for_nearly_equal_ones(x, group):
+    blocks = np.sort(x.reshape(x.shape[0], -1, group), axis=2)
+    return 1 + (np.diff(blocks, axis=2) > 1e-6).sum(axis=2)
+
+
+def distinct_in_a_flat_list(x, group):
+    return np.array([len(np.unique(block)) for block in x.reshape(-1, group)])
+
+
+def _codes(x, axis=1):
+    scale = np.abs(x).max(axis=axis, keepdims=True) / 127
+    return np.round(x / np.where(scale > 0, scale, 1)), scale
+
+
+def w8a8_in_int8(x, w):
+    (x_codes, x_scale), (w_codes, w_scale) = _codes(x), _codes(w)
+    return (x_codes.astype(np.int8) @ w_codes.astype(np.int8).T * x_scale * w_scale.T).astype(np.float32)
+
+
+def w8a8_in_int16(x, w):
+    (x_codes, x_scale), (w_codes, w_scale) = _codes(x), _codes(w)
+    return (x_codes.astype(np.int16) @ w_codes.astype(np.int16).T * x_scale * w_scale.T).astype(np.float32)
+
+
+def w8a8_with_one_scale_for_all_tokens(x, w):
+    (x_codes, x_scale), (w_codes, w_scale) = _codes(x, axis=None), _codes(w)
+    return (x_codes @ w_codes.T * x_scale * w_scale.T).astype(np.float32)
+
+
+def w8a8_without_the_scales_of_the_weights(x, w):
+    (x_codes, x_scale), (w_codes, _) = _codes(x), _codes(w)
+    return (x_codes @ w_codes.T * x_scale).astype(np.float32)
+
+
+def w8a8_with_weights_alone(x, w):
+    codes, scale = _codes(w)
+    return (x @ (codes * scale).T).astype(np.float32)
+
+
+def w8a8_not_quantized(x, w):
+    return x @ w.T
+
+
+def w8a8_with_scales_by_column(x, w):
+    (x_codes, x_scale), (w_codes, w_scale) = _codes(x, axis=0), _codes(w, axis=0)
+    return ((x_codes * x_scale) @ (w_codes * w_scale).T).astype(np.float32)
+
+
 WRONG_ANSWERS = {
     "measure": [
         measured_with_the_warm_up,
@@ -362,4 +572,54 @@ WRONG_ANSWERS = {
         experts_missed,
     ],
     "longest-context": [context_by_division, context_without_limit, context_one_too_many],
+    "symmetric-round": [
+        symmetric_with_a_code_too_many,
+        symmetric_by_the_largest_value,
+        symmetric_cut_off,
+        symmetric_with_one_scale_for_all,
+        symmetric_with_a_scale_a_row,
+        symmetric_with_groups_down_the_columns,
+        symmetric_codes_without_scale,
+        symmetric_with_nan_for_zeros,
+    ],
+    "stored-bits": [
+        stored_bits_of_codes_alone,
+        stored_bits_with_whole_groups_alone,
+        stored_bits_with_a_part_of_a_scale,
+        stored_bits_with_groups_over_row_ends,
+        stored_bits_with_wide_zero_points,
+        stored_bits_without_zero_points,
+    ],
+    "token-nll": [
+        nll_of_the_same_place,
+        nll_of_the_token_just_read,
+        nll_with_the_first_token,
+        nll_in_bits,
+        nll_without_the_sum,
+        nll_that_overflows,
+        nll_averaged,
+    ],
+    "asymmetric-round": [
+        asymmetric_with_a_minimum,
+        asymmetric_by_minimum_and_maximum,
+        asymmetric_with_a_step_too_many,
+        asymmetric_with_a_range_a_row,
+        asymmetric_that_is_symmetric,
+    ],
+    "distinct-values": [
+        distinct_in_whole_rows,
+        distinct_neighbours,
+        distinct_changes_without_the_first,
+        distinct_but_for_nearly_equal_ones,
+        distinct_in_a_flat_list,
+    ],
+    "w8a8-matmul": [
+        w8a8_in_int8,
+        w8a8_in_int16,
+        w8a8_with_one_scale_for_all_tokens,
+        w8a8_without_the_scales_of_the_weights,
+        w8a8_with_weights_alone,
+        w8a8_not_quantized,
+        w8a8_with_scales_by_column,
+    ],
 }

@@ -21,12 +21,13 @@ def with_weights(model: Any, change: Callable[[str, np.ndarray], np.ndarray | No
     """
     import torch
 
+    matrices = [(name, matrix) for name, matrix in model.named_parameters() if matrix.ndim == 2]
+    # One block, and touched only as far as it is used: a tensor for each would leave holes between what change makes.
+    room = torch.empty(sum(matrix.numel() for _, matrix in matrices), dtype=torch.bfloat16)
     kept = []
     try:
         with torch.no_grad():
-            for name, matrix in model.named_parameters():
-                if matrix.ndim != 2:
-                    continue
+            for name, matrix in matrices:
                 values = matrix.float().numpy()
                 values.setflags(write=False)
                 new = change(name, values)
@@ -34,7 +35,7 @@ def with_weights(model: Any, change: Callable[[str, np.ndarray], np.ndarray | No
                     continue
                 if np.shape(new) != values.shape:
                     raise ModelError(f"{name}: change returned shape {np.shape(new)}, wanted {values.shape}")
-                short = matrix.to(torch.bfloat16, copy=True)
+                short, room = room[: matrix.numel()].view(matrix.shape).copy_(matrix), room[matrix.numel() :]
                 kept.append((matrix, short if torch.equal(short.to(matrix.dtype), matrix) else matrix.clone()))
                 matrix.copy_(torch.from_numpy(np.require(new, np.float32, "CW")))
         yield
