@@ -44,12 +44,10 @@ def main(argv=None):
 
     args = cli.parser().parse_args(argv)  # a mistyped command ends here, before anything is made
     root = Path(__file__).resolve().parent.parent
+    if is_ready(root, args.extra) or (args.command == "doctor" and not stamp_holds(root, args.extra)):
+        return cli.main(argv)  # the doctor helps most where nothing is installed
     try:
-        if not is_ready(root, args.extra):
-            if args.command == "doctor":  # it helps most where nothing is installed
-                return cli.main(argv)
-            set_up(root, args.extra)
-            return cli.hand_over([str(venv_python(root)), "-m", "slmlab.cli", *argv])
+        set_up(root, args.extra)
     except SetupError as error:
         print(f"\nslmlab: {error}", file=sys.stderr)
         return 1
@@ -59,7 +57,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"\nslmlab: stopped. `{PYTHON} -m slmlab {' '.join(argv)}` goes on from here.", file=sys.stderr)
         return 130
-    return cli.main(argv)
+    return cli.hand_over([str(venv_python(root)), "-m", "slmlab.cli", *argv])
 
 
 def too_old(argv):

@@ -67,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
         stream.reconfigure(errors="replace")  # a Windows pipe cannot spell every sign of the tables
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except ModuleNotFoundError as error:
         extra = f"'slmlab[{args.extra}]'"
         return _say(
@@ -75,6 +77,9 @@ def main(argv: list[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `slmlab claims | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("slmlab", "cython_kernels"):
             raise

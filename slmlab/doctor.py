@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SETUP = "Run `slmlab lab` or `python3 -m slmlab lab`: it sets the course up"
+SETUP = "`python3 -m slmlab lab` in the clone sets the course up"
 LAB_BYTES = 1_500_000_000  # memory that a lab may take in fast mode
 CACHE_BYTES = 1_000_000_000
 

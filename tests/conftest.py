@@ -8,6 +8,20 @@ import pytest
 from slmlab import models
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory) -> Path:
+    """Caches and records of the tests stay out of the user's own folders."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLMLAB_HOME", str(folder))
+        yield folder
+
+
+def pytest_ignore_collect(collection_path):
+    """nbval runs the golden notebooks, and no other that may lie among the tests."""
+    return True if collection_path.suffix == ".ipynb" and collection_path.parent.name != "golden" else None
+
+
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory) -> Path:
     """A home with the converted SmolLM2, one for all xdist workers: `monkeypatch.setenv("SLMLAB_HOME", smollm2)`.

@@ -2,7 +2,13 @@
 
 import ast
 import http.server
+import importlib.metadata
+import re
+import socket
+import sys
 import threading
+import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -96,3 +102,161 @@ def test_the_torch_index_is_taken_only_if_it_answers():
         assert bootstrap.torch_index(url, platform="linux")[0] == ["--extra-index-url", url]
         server.shutdown()
     assert bootstrap.torch_index(url, platform="linux")[0] == []
+
+
+def test_a_torch_index_that_takes_the_call_and_stays_silent_is_left_out_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
+        arguments, why = bootstrap.torch_index(url, seconds=0.2, platform="linux")
+
+    assert arguments == [] and "did not answer" in why
+    assert time.monotonic() - start < 30  # it came back at all: the server never answers
+
+
+def test_pip_forgets_a_package_whose_install_was_cut_off(clone):
+    packages = clone / ".venv" / "lib" / "python3.11" / "site-packages"
+    for name in ("whole-1.0.dist-info", "cut_off-1.0.dist-info"):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "METADATA").write_text("", encoding="utf-8")
+    (packages / "whole-1.0.dist-info" / "RECORD").write_text("", encoding="utf-8")
+
+    bootstrap.remove_broken_installs(clone)
+
+    assert [info.name for info in packages.iterdir()] == ["whole-1.0.dist-info"]
+
+
+def test_a_failed_step_names_its_log_and_the_lines_that_tell_why(clone):
+    code = "print('Collecting x'); print('ERROR: No space left on device'); raise SystemExit(1)"
+    with pytest.raises(bootstrap.SetupError) as failed:
+        bootstrap.run([sys.executable, "-c", code], clone, bootstrap.Output())
+
+    log = clone / ".venv" / "install.log"
+    assert "The disk is full" in str(failed.value) and str(log) in str(failed.value)
+    assert "ERROR: No space left on device" in str(failed.value) and "Collecting x" not in str(failed.value)
+    assert "Collecting x" in log.read_text(encoding="utf-8")
+
+
+def test_a_step_that_succeeds_returns_what_it_said(clone):
+    said = bootstrap.run([sys.executable, "-c", "print('scalar')"], clone, bootstrap.Output())
+
+    assert said.split() == ["scalar"]
+
+
+def test_pips_output_becomes_a_few_words_of_progress(clone):
+    packages = clone / ".venv" / "lib" / "python3.11" / "site-packages"
+    (packages / "pip-1.dist-info").mkdir(parents=True)
+    output = bootstrap.PipOutput(clone)
+    said = []
+    for line in (
+        "Collecting torch==2.13.0 (from x)",
+        "  Downloading https://host/torch-2.13.0-cp311-none-any.whl (198.0 MB)",
+        "Progress 62000000 of 198000000",
+        "Building wheels for collected packages: slmlab",
+        "Installing collected packages: a, b, c",
+    ):
+        output.read(line)
+        said.append(output.status)
+
+    assert said == [
+        "looking for torch==2.13.0",
+        "downloading torch 2.13.0 (198.0 MB)",
+        "downloading torch 2.13.0 (62 of 198 MB)",
+        "compiling the kernels",
+        "installed 1 of 4 packages",
+    ]
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """Replace what is installed by what this adds: name, place, requirements."""
+    found = []
+
+    class Distribution(importlib.metadata.Distribution):
+        def __init__(self, name, place, requires):
+            self.text = f"Name: {name}\n" + "".join(f"Requires-Dist: {one}\n" for one in requires)
+            self.place = place
+            found.append((name, self))
+
+        def read_text(self, filename):
+            return self.text if filename == "METADATA" else None
+
+        def locate_file(self, path):
+            return self.place / path
+
+    def distributions(name):
+        return [one for known, one in found if known == name]
+
+    def distribution(name):
+        if not distributions(name):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return distributions(name)[0]
+
+    monkeypatch.setattr(importlib.metadata, "distributions", distributions)
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    return lambda name, place=tmp_path / "site-packages", requires=(): Distribution(name, place, requires)
+
+
+REQUIRES = (
+    "numpy>=2",
+    "jupyterlab; extra == 'labs'",
+    "pytest>=9; extra == 'test'",
+    'bitsandbytes; (sys_platform != "darwin" or platform_machine == "arm64") and extra == "test"',
+)
+
+
+def test_the_egg_info_that_a_build_leaves_in_the_clone_is_no_install(environment, clone):
+    environment("slmlab", place=clone, requires=REQUIRES)
+
+    assert bootstrap.missing(clone, "labs") == ["slmlab"]
+
+
+def test_an_environment_is_ready_when_it_has_what_the_command_needs(environment, clone):
+    environment("slmlab", requires=REQUIRES)
+    environment("numpy")
+    assert bootstrap.missing(clone, "labs") == ["jupyterlab"]
+
+    environment("jupyterlab")
+    assert bootstrap.missing(clone, "labs") == []
+    assert bootstrap.is_ready(clone, "labs") and not bootstrap.is_ready(clone, "test")
+    assert bootstrap.missing(clone, "test") == ["pytest"]
+
+
+def test_a_set_up_that_is_there_is_left_alone(clone, monkeypatch):
+    python = bootstrap.venv_python(clone)
+    python.parent.mkdir(parents=True)
+    python.write_text("", encoding="utf-8")
+    bootstrap.write_stamp(clone, "labs")
+    monkeypatch.setattr(bootstrap, "make_environment", lambda root: pytest.fail("it was set up again"))
+
+    bootstrap.set_up(clone, "labs")
+
+
+def test_a_python_without_venv_is_told_how_to_get_it(clone, monkeypatch):
+    monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(bootstrap.SetupError, match=r"no venv module.*sudo apt install python3\.\d+-venv"):
+        bootstrap.check_before_starting(clone, "labs")
+
+
+def test_a_full_disk_is_found_before_the_set_up_begins(clone, monkeypatch):
+    monkeypatch.setattr(bootstrap, "NEEDED_BYTES", 10**18)
+
+    with pytest.raises(bootstrap.SetupError, match=r"needs 1000000000 GB: free some"):
+        bootstrap.check_before_starting(clone, "labs")
+
+
+def test_binder_installs_what_the_package_asks_for_at_the_tested_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["labs"]
+    lines = (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").split("\n")
+    options = [line.split() for line in lines if line.startswith("--")]
+    pinned = re.findall(
+        r"^([\w.-]+)==", (ROOT / "binder" / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+    names = {line for line in lines if line and not line.startswith("--")}
+    assert names == {re.match(r"[\w.-]+", one).group() for one in asked}
+    assert names <= {name.lower() for name in pinned}
+    (constraint,) = (value for option, value in options if option == "--constraint")
+    assert (ROOT / "binder" / constraint).is_file()  # pip looks for it beside the requirements

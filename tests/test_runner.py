@@ -1,6 +1,8 @@
 """Running labs: a failing one stops nothing, and the report tells what each gave."""
 
 import json
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -18,6 +20,7 @@ def labs(tmp_path):
         "0_start/01_sound": [
             'MODE = "fast"',
             "from slmlab import records; records.write('exercise', MODE, {'status': 'passes'})",
+            "import sys; from pathlib import Path; print(sys.executable, Path.cwd().name, sep='|')",
         ],
     }
     for name, sources in cells.items():
@@ -47,3 +50,41 @@ def test_a_lab_is_named_by_its_number_or_a_part_of_its_name(labs):
     assert [lab.stem for lab in runner.find(labs, ["brok"])] == ["00_broken"]
     with pytest.raises(runner.LabNotFoundError, match="00_broken, 01_sound"):
         runner.find(labs, ["77"])
+
+
+def test_a_lab_runs_in_this_python_in_its_own_folder(labs, tmp_path):
+    (lab,) = runner.find(labs, ["sound"])
+    runner.run_one(lab, tmp_path / "sound.ipynb")
+
+    (output,) = nbformat.read(tmp_path / "sound.ipynb", as_version=4).cells[-1].outputs
+    python, folder = output.text.strip().split("|")
+    assert Path(python) == Path(sys.executable) and folder == "0_start"
+
+
+def test_a_second_run_into_the_same_folder_forgets_the_records_of_the_first(labs, tmp_path):
+    (lab,) = runner.find(labs, ["sound"])
+    assert set(runner.run_one(lab, tmp_path / "sound.ipynb", "full").exercises) == {"full"}
+    assert set(runner.run_one(lab, tmp_path / "sound.ipynb").exercises) == {"fast"}
+
+
+def test_an_interrupted_run_keeps_what_is_done(labs, tmp_path, monkeypatch):
+    real = runner.run_one
+
+    def stopped_at_the_second(lab, *rest):
+        if lab.stem == "01_sound":
+            raise KeyboardInterrupt
+        return real(lab, *rest)
+
+    monkeypatch.setattr(runner, "run_one", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(labs, output=tmp_path / "out")
+
+    told = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [lab["lab"] for lab in told["labs"]] == ["00_broken"] and told["interrupted"] and not told["ok"]
+
+
+def test_an_output_that_is_a_file_is_refused_before_anything_runs(labs, tmp_path):
+    (tmp_path / "out").write_text("", encoding="utf-8")
+
+    with pytest.raises(runner.OutputError, match="--output"):
+        runner.run(labs, output=tmp_path / "out")
