@@ -631,7 +631,7 @@ def test_the_estimate_of_a_plain_model_is_its_tensors_the_largest_again_and_the_
 
     estimate = models.estimate_peak_bytes(folders.Headers({"model.safetensors": tensors}), "bfloat16")
 
-    assert estimate == 2 * (1000 + 100 + 10) + 2 * 1000 + 50_000_000
+    assert estimate == 2 * (1000 + 100 + 10) + 2 * 1000 + 200_000_000
 
 
 def test_the_estimate_counts_the_largest_file_when_values_are_converted():
@@ -639,7 +639,7 @@ def test_the_estimate_counts_the_largest_file_when_values_are_converted():
 
     estimate = models.estimate_peak_bytes(folders.Headers(files), "float32")
 
-    assert estimate == 4 * (1000 + 1000 + 100) + 2 * 2000 + 50_000_000
+    assert estimate == 4 * (1000 + 1000 + 100) + 2 * 2000 + 200_000_000
 
 
 def test_the_estimate_unpacks_ternary_bytes_and_leaves_other_integers():
@@ -648,8 +648,8 @@ def test_the_estimate_unpacks_ternary_bytes_and_leaves_other_integers():
     packed = models.estimate_peak_bytes(folders.Headers(files, packed_ternary=True), "bfloat16")
     plain = models.estimate_peak_bytes(folders.Headers(files), "bfloat16")
 
-    assert packed == 2 * (4 * 4 * 16) + 2 * 16 + 8 * 3 + (64 + 32 + 24) + 50_000_000
-    assert plain == 64 + 32 + 24 + 64 + 50_000_000
+    assert packed == 2 * (4 * 4 * 16) + 2 * 16 + 8 * 3 + (64 + 32 + 24) + 200_000_000
+    assert plain == 64 + 32 + 24 + 64 + 200_000_000
 
 
 def test_the_estimate_counts_experts_stored_one_by_one_twice():
@@ -657,7 +657,7 @@ def test_the_estimate_counts_experts_stored_one_by_one_twice():
 
     estimate = models.estimate_peak_bytes(folders.Headers({"a": tensors}), "bfloat16")
 
-    assert estimate == 2 * (16 + 128) + 2 * (16 + 128) + 2 * 128 + 50_000_000
+    assert estimate == 2 * (16 + 128) + 2 * (16 + 128) + 2 * 128 + 200_000_000
 
 
 MEASURE = """
@@ -690,7 +690,8 @@ def test_the_estimate_bounds_what_loading_really_takes(saved, tmp_path, kind):
     ).stdout
 
     added = int(out.split()[-1])
-    assert added < models.estimate_peak_bytes(folder, "bfloat16") < 2.5 * added
+    # The process has loaded a model before, so what the loader itself takes is not in `added`.
+    assert added < models.estimate_peak_bytes(folder, "bfloat16") < 2.5 * added + memory.LOADER_BYTES
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_unread(tiny, saved, monkeypatch):
@@ -700,7 +701,7 @@ def test_a_model_that_memory_cannot_hold_is_refused_unread(tiny, saved, monkeypa
     monkeypatch.setattr(memory, "available_bytes", lambda: needed - 1)
     monkeypatch.setattr(models, "_read", unwanted)
 
-    with pytest.raises(models.TooBigError, match=r"float32 takes about 50\.\d MB .* At hand and small enough: .*tiny"):
+    with pytest.raises(models.TooBigError, match=r"float32 takes about 20\d MB .* At hand and small enough: .*tiny"):
         models.load(folder, "float32")
 
 
