@@ -1,12 +1,14 @@
-"""Exact products of int8 activations with ternary weights packed at 2 bits: one format, several backends.
+"""Exact products of int8 activations with packed ternary weights: three formats, several backends, one result.
 
-    packed = pack(codes)             (N, K) int8 of -1, 0, +1  ->  uint8, 2 bits a weight
-    codes = unpack(packed, N, K)     and back
-    y = matmul(packed, N, K, x)      x (M, K) int8  ->  (M, N) int32, the same on every backend
+    packed = pack(codes, "base3")                        (N, K) int8 of -1, 0, +1  ->  uint8, 1.6 bits a weight
+    codes = unpack(packed, N, K, "base3")                and back
+    W = matrix(packed, N, K, format="base3", scale=0.7)  checked once, ready to be used; weights = codes * scale
+    y = W.matmul(x)                                      x (M, K) int8  ->  (M, N) int32, the same on every backend
+    q, k, v = linear([Wq, Wk, Wv], x)                    x (M, K) float32, quantized once  ->  (M, N) float32 each
 
+The formats are "2bit" (the default), "base3" and, for the output head and the embedding, "int8"; README.md draws them.
 `backends()` says which rungs of the ladder there are and why one cannot be used, `active()` which one runs: the
 fastest that is built and supported here, or the one that the environment variable SLMLAB_KERNEL names.
-README.md draws the format.
 """
 
 import importlib
@@ -18,9 +20,10 @@ from functools import cache
 import numpy as np
 
 from . import reference
-from .reference import pack, packed_bytes, unpack
+from .reference import FORMATS, empty, pack, packed_bytes, unpack
 
 __all__ = [
+    "FORMATS",
     "Backend",
     "BackendError",
     "BackendNotBuiltError",
@@ -28,13 +31,18 @@ __all__ = [
     "UnknownBackendError",
     "active",
     "backends",
+    "empty",
+    "linear",
     "matmul",
+    "matrix",
     "pack",
     "packed_bytes",
+    "quantize",
+    "threads",
     "unpack",
 ]
 
-COMPILED = ("scalar",)  # the rows of c/dispatch.c, for the day when no extension is there to ask
+COMPILED = ("scalar", "neon", "avx2", "avx512", "avx512vbmi")  # c/dispatch.c's rows, when no extension is there to ask
 
 
 @dataclass(frozen=True)
@@ -76,17 +84,64 @@ def active() -> Backend:
     return choose(backends(), os.environ.get("SLMLAB_KERNEL"))
 
 
-def matmul(packed: np.ndarray, N: int, K: int, x: np.ndarray, *, backend: str | None = None) -> np.ndarray:
-    """Multiply activations x (M, K) int8 with packed weights (N, K): (M, N) int32, y[m, n] = sum of w[n, k] x[m, k].
+def matrix(
+    packed: np.ndarray,
+    N: int,
+    K: int,
+    *,
+    format: str = "2bit",
+    scale: float | np.ndarray = 1.0,
+    backend: str | None = None,
+):
+    """Packed weights (N, K), checked and ready: a `Matrix` of ternary.pyi, with `matmul` and all that `linear` needs.
 
-    `backend` names the one to use in this call; without it, `active()`. Arrays are C-contiguous, K is at most 2^19,
-    every value of x is allowed. TypeError, ValueError: the arrays do not fit; BackendError: the backend cannot run.
-    `packed` must come from `pack`: its codes are not looked at again (`unpack` does).
+    scale: weights = codes * scale; one number, or (N,) float32, one a row. `backend` names the one to use; without it,
+    `active()`. `packed` is kept without a copy and must come from `pack`: its codes are not looked at (`unpack` does).
+    A backend without a kernel for "base3" holds the weights as "2bit"; `.held` says so.
+    TypeError, ValueError: the arrays do not fit; BackendError: the backend cannot run.
     """
     name = (active() if backend is None else choose(backends(), backend)).name
     if name == "reference":
-        return reference.matmul(packed, N, K, x)
-    return _TERNARY.matmul(packed, N, K, x, name)
+        return reference.Matrix(packed, N, K, format=format, scale=scale)
+    return _TERNARY.Matrix(packed, N, K, format=format, scale=scale, backend=name)
+
+
+def matmul(
+    packed: np.ndarray, N: int, K: int, x: np.ndarray, *, format: str = "2bit", backend: str | None = None
+) -> np.ndarray:
+    """`matrix(packed, N, K, ...).matmul(x)`: (M, N) int32, y[m, n] = sum over k of w[n, k] x[m, k]."""
+    return matrix(packed, N, K, format=format, backend=backend).matmul(x)
+
+
+def linear(
+    matrices: Sequence,
+    x: np.ndarray,
+    norm: np.ndarray | None = None,
+    eps: float = 0.0,
+    threads: int | None = None,
+) -> tuple[np.ndarray, ...]:
+    """One w1.58a8 layer for each matrix, all on the same x: (M, K) float32 -> (M, N) float32 each.
+
+    x is quantized once, as by `quantize(x, norm, eps)`, and one parallel region works through all the matrices.
+    Then y = int32 sum * (scale of the row / scale of the token), in float32.
+    """
+    if any(isinstance(matrix, reference.Matrix) for matrix in matrices):
+        return reference.linear(matrices, x, norm, eps)
+    return _TERNARY.linear(matrices, x, norm, eps, threads)
+
+
+def quantize(x: np.ndarray, norm: np.ndarray | None = None, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Quantize x (M, K) float32 to int8, one absmax scale a token: codes (M, K) int8, scale (M,) float32.
+
+    x is about codes / scale. norm, (K,) float32, is the weight of an RMSNorm with `eps` that comes first.
+    ValueError: shapes that do not fit, or a token that holds nan or inf.
+    """
+    return (reference if _TERNARY is None else _TERNARY).quantize(x, norm, eps)
+
+
+def threads() -> int:
+    """How many threads a product uses unless it is told: OMP_NUM_THREADS, but no more than the CPUs we may run on."""
+    return _THREADS
 
 
 def choose(rows: Sequence[Backend], name: str | None) -> Backend:
@@ -126,5 +181,12 @@ def _backends(module, missing: str) -> tuple[Backend, ...]:
     return tuple(rows)
 
 
+def _threads() -> int:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(int(wanted), cpus) if wanted.isdecimal() and int(wanted) > 0 else cpus
+
+
+_THREADS = _threads()
 _TERNARY, _MISSING = _load()
 _BACKENDS = _backends(_TERNARY, _MISSING)

@@ -1,99 +1,262 @@
-"""The specification in NumPy, slow and obvious: the packed 2-bit format and the product computed on it.
+"""The specification in NumPy, slow and obvious: the packed formats and the products computed on them.
 
-README.md draws the format, c/ternary.h repeats the constants. Every compiled backend equals `matmul` here bit for
-bit, and makes its checks by `check_matmul`. N and K are rows and columns of the weights, M the number of tokens.
+README.md draws the formats, c/ternary.h repeats the constants. Every compiled backend equals this file bit for bit and
+makes the same checks. N and K are rows and columns of the weights, M the number of tokens.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-FORMAT = 1  # goes up when the drawing changes
+FORMAT = 2  # goes up when a drawing changes
 PANEL_ROWS = 32
-STEP_COLUMNS = 16
 BLOCK_ROWS = 16
-BLOCK_BYTES = 64
-STEP_BYTES = 128  # the two blocks that hold 16 columns of a panel
-K_MAX = 1 << 19  # c/ternary.h says why
+STEP_BYTES = 128  # a step of a panel: 32 rows x 4 bytes, in two blocks of 16 rows
+LANES = 16  # of the sum of squares
 
-INT8, UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
+INT8, UINT8, FLOAT32 = np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.float32)
 
 
-def packed_bytes(N: int, K: int) -> int:
-    """Bytes of N x K packed weights: N padded to 32 rows, K to 16 columns, 2 bits each."""
-    panels, steps = _panels_and_steps(N, K)
+@dataclass(frozen=True)
+class Format:
+    """How a byte holds its codes: byte = sum over f of code[f] * base ** f; the code of weight w is w + zero."""
+
+    name: str
+    base: int
+    fields: int
+    zero: int
+    K_max: int
+
+    @property
+    def step_columns(self) -> int:
+        return 4 * self.fields
+
+    @property
+    def lowest(self) -> int:
+        return -self.zero
+
+    @property
+    def highest(self) -> int:
+        return self.base - 1 - self.zero if self.name == "int8" else 1
+
+
+FORMATS = {
+    format.name: format
+    for format in (
+        Format("2bit", base=4, fields=4, zero=1, K_max=1 << 19),
+        Format("base3", base=3, fields=5, zero=1, K_max=1 << 19),
+        Format("int8", base=256, fields=1, zero=128, K_max=1 << 16),
+    )
+}
+
+
+def packed_bytes(N: int, K: int, format: str = "2bit") -> int:
+    """Bytes of N x K packed weights: N padded to 32 rows, K to a whole step (16, 20 or 4 columns)."""
+    panels, steps = _panels_and_steps(N, K, format_named(format))
     return panels * steps * STEP_BYTES
 
 
-def pack(codes: np.ndarray) -> np.ndarray:
-    """Pack ternary weights, (N, K) int8 of -1, 0, +1, into `packed_bytes(N, K)` uint8.
+def pack(codes: np.ndarray, format: str = "2bit") -> np.ndarray:
+    """Pack weights, (N, K) int8, into `packed_bytes(N, K, format)` uint8 that start at a multiple of 64.
 
-    TypeError: not an int8 array. ValueError: not two dimensions, another value, K over K_MAX.
+    The values are -1, 0, +1, or any int8 where the format is "int8". TypeError: not an int8 array. ValueError: not two
+    dimensions, another value, K over the format's K_max, a format that does not exist.
     """
-    _check_array("codes", codes, INT8, ("N", "K"), "quantize the weights to ternary codes first")
-    wrong = (codes < -1) | (codes > 1)
+    layout = format_named(format)
+    _check_array("codes", codes, INT8, ("N", "K"), "quantize the weights first")
+    wrong = (codes < layout.lowest) | (codes > layout.highest)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
             f"codes[{row}, {column}] is {codes[row, column]}, wanted -1, 0 or +1: quantize the weights to ternary first"
         )
     N, K = codes.shape
-    panels, steps = _panels_and_steps(N, K)
-    padded = np.ones((panels * PANEL_ROWS, steps * STEP_COLUMNS), np.uint8)  # code 1 is the weight 0
-    padded[:N, :K] = codes + 1
-    fields = padded.reshape(panels, 2, BLOCK_ROWS, steps, 4, 4)  # panel, block, row, step, field, byte
-    fields = fields.transpose(0, 3, 1, 2, 5, 4)  # panel, step, block, row, byte, field
-    return (fields[..., 0] | fields[..., 1] << 2 | fields[..., 2] << 4 | fields[..., 3] << 6).reshape(-1)
+    panels, steps = _panels_and_steps(N, K, layout)
+    padded = np.full((panels * PANEL_ROWS, steps * layout.step_columns), layout.zero, np.uint8)
+    padded[:N, :K] = codes.view(np.uint8) + np.uint8(layout.zero)  # modulo 256: -1 + 1 is 0
+    fields = padded.reshape(panels, 2, BLOCK_ROWS, steps, layout.fields, 4)  # panel, block, row, step, field, byte
+    fields = fields.transpose(4, 0, 3, 1, 2, 5)  # field, panel, step, block, row, byte
+    packed = empty(packed_bytes(N, K, format))
+    blocks = packed.reshape(fields.shape[1:])
+    blocks[...] = fields[0]
+    for f in range(1, layout.fields):
+        blocks += fields[f] * np.uint8(layout.base**f)
+    return packed
 
 
-def unpack(packed: np.ndarray, N: int, K: int) -> np.ndarray:
+def unpack(packed: np.ndarray, N: int, K: int, format: str = "2bit") -> np.ndarray:
     """Give back the (N, K) int8 weights that `pack` packed.
 
-    TypeError: not a uint8 array. ValueError: wrong length for N x K, or a code 3 inside, which stands for nothing.
+    TypeError: not a uint8 array. ValueError: wrong length for N x K, or a byte that no three-valued codes give.
     """
-    _check_packed(packed, N, K)
-    panels, steps = _panels_and_steps(N, K)
-    blocks = packed.reshape(panels, steps, 2, BLOCK_ROWS, 4, 1)  # panel, step, block, row, byte, 1
-    fields = blocks >> np.array([0, 2, 4, 6], np.uint8) & 3  # panel, step, block, row, byte, field
-    if (fields == 3).any():
-        byte = np.flatnonzero((fields == 3).any(axis=-1))[0]
+    layout = format_named(format)
+    check_packed(packed, N, K, format)
+    panels, steps = _panels_and_steps(N, K, layout)
+    rest = packed.reshape(panels, steps, 2, BLOCK_ROWS, 4)  # panel, step, block, row, byte
+    padded = np.empty((panels, 2, BLOCK_ROWS, steps, layout.fields, 4), np.uint8)
+    for f in range(layout.fields):
+        rest, code = (rest // layout.base, rest % layout.base) if layout.fields > 1 else (0 * rest, rest)
+        padded[..., f, :] = code.transpose(0, 2, 3, 1, 4)
+    _check_codes(packed, rest, padded, layout)
+    weights = padded.reshape(panels * PANEL_ROWS, steps * layout.step_columns)[:N, :K] - np.uint8(layout.zero)
+    return weights.view(np.int8)
+
+
+class Matrix:
+    """Packed weights at work: what the compiled `Matrix` is, computed by NumPy. See ternary.pyi."""
+
+    backend = "reference"
+
+    def __init__(self, packed, N, K, *, format="2bit", scale=1.0):
+        check_packed(packed, N, K, format)
+        self.packed, self.N, self.K, self.format, self.held = packed, N, K, format, format
+        self.scale = check_scale(scale, N)
+        self._codes = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.packed.nbytes
+
+    def matmul(self, x, threads=None):
+        check_x(x, self.K, INT8)
+        return x.astype(np.int32) @ self.codes().T.astype(np.int32)  # |sum| < 2^31: README.md, Exactness
+
+    def codes(self):
+        """The weights, (N, K) int8, unpacked at the first use and kept."""
+        if self._codes is None:
+            self._codes = unpack(self.packed, self.N, self.K, self.format)
+        return self._codes
+
+
+def quantize(x: np.ndarray, norm: np.ndarray | None = None, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Quantize activations to int8 with one absmax scale a token, as BitNet b1.58 does (w1.58a8).
+
+    x: (M, K) float32. norm: (K,) float32, the weight of an RMSNorm with `eps` that comes first; None leaves it out.
+    Returns codes (M, K) int8 and scale (M,) float32: x is about codes / scale.
+    ValueError: shapes that do not fit, or a token that holds nan or inf.
+    Source: BitLinear.activation_quant in transformers/integrations/bitnet.py.
+    """
+    check_x(x, None, FLOAT32)
+    check_norm(norm, x.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):  # inf and nan are told below
+        if norm is not None:
+            x = rms_norm(x, norm, eps)
+        largest = np.abs(x).max(axis=1, initial=0.0)
+    check_finite(largest)
+    scale = np.float32(127) / np.maximum(largest, np.float32(1e-5))
+    return np.rint(x * scale[:, None]).astype(np.int8), scale
+
+
+def rms_norm(x: np.ndarray, norm: np.ndarray, eps: float) -> np.ndarray:
+    """norm * x / sqrt(mean of x squared + eps), (M, K) float32, summed in an order that every backend keeps.
+
+    16 lanes add every 16th square, front to back; then the lanes are added by halves.
+    """
+    M, K = x.shape
+    squares = np.zeros((M, -(-K // LANES) * LANES), np.float32)
+    squares[:, :K] = x * x
+    lanes = np.zeros((M, LANES), np.float32)
+    for start in range(0, K, LANES):
+        lanes += squares[:, start : start + LANES]
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    mean = lanes / np.float32(max(K, 1))
+    return x * (np.float32(1) / np.sqrt(mean + np.float32(eps))) * norm
+
+
+def linear(
+    matrices: Sequence[Matrix], x: np.ndarray, norm: np.ndarray | None = None, eps: float = 0.0, threads=None
+) -> tuple[np.ndarray, ...]:
+    """One w1.58a8 layer for each matrix, all on the same x: (M, K) float32 -> (M, N) float32 each.
+
+    x is quantized once, by `quantize(x, norm, eps)`; then y = sum * (scale of the row / scale of the token).
+    """
+    codes, x_scale = quantize(x, norm, eps)
+    return tuple(
+        matrix.matmul(codes).astype(np.float32) * (matrix.scale / x_scale[:, None]).astype(np.float32)
+        for matrix in matrices
+    )
+
+
+def empty(count: int) -> np.ndarray:
+    """`count` bytes, uint8, whose address is a multiple of 64: no vector load crosses a cache line."""
+    room = np.empty(count + 63, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + count]
+
+
+def format_named(name: str) -> Format:
+    """The Format called `name`; ValueError lists the names."""
+    if name not in FORMATS:
+        raise ValueError(f"there is no format {name!r}, wanted one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def check_packed(packed: np.ndarray, N: int, K: int, format: str) -> None:
+    """Raise TypeError or ValueError unless `packed` has the type and the length of N x K weights.
+
+    Its codes are not looked at: that would read all the weights. A wrong code cannot make a kernel leave its arrays,
+    but its sums are unspecified; `unpack` finds it.
+    """
+    _check_array("packed", packed, UINT8, ("bytes",), "pass what pack() returned")
+    wanted = packed_bytes(N, K, format)
+    if packed.size != wanted:
         raise ValueError(
-            f"packed[{byte}] is {packed[byte]:#04x}, which holds a code 3; wanted codes 0, 1, 2: "
-            f"these bytes do not come from pack() of format {FORMAT}, pack the weights again"
+            f"packed has {packed.size} bytes, wanted {wanted} for N = {N}, K = {K}, {format}: check N, K and format"
         )
-    padded = fields.transpose(0, 2, 3, 1, 5, 4).reshape(panels * PANEL_ROWS, steps * STEP_COLUMNS)
-    return padded[:N, :K].astype(np.int8) - 1
+    if not packed.flags.c_contiguous:
+        raise ValueError("packed is not contiguous: pass np.ascontiguousarray(packed)")
 
 
-def matmul(packed: np.ndarray, N: int, K: int, x: np.ndarray) -> np.ndarray:
-    """Multiply int8 activations x (M, K) with packed weights (N, K): (M, N) int32, exact.
-
-    Raises as `check_matmul` and `unpack` do.
-    """
-    check_matmul(packed, N, K, x)
-    weights = unpack(packed, N, K).astype(np.int32)
-    return x.astype(np.int32) @ weights.T  # |sum| <= 128 K <= 2^26: int32 cannot overflow
-
-
-def check_matmul(packed: np.ndarray, N: int, K: int, x: np.ndarray) -> None:
-    """Raise TypeError or ValueError unless these are the arguments of a matmul: what every backend relies on.
-
-    Every value of x is allowed, -128 too. The codes in `packed` are not looked at: that would read all the weights
-    twice. A code 3 cannot make a kernel leave its arrays, but its sums are unspecified; `unpack` finds it.
-    """
-    _check_packed(packed, N, K)
-    _check_array("x", x, INT8, ("M", "K"), "quantize the activations to int8 first, one token a row")
-    if x.shape[1] != K:
+def check_x(x: np.ndarray, K: int | None, dtype: np.dtype) -> None:
+    """Raise TypeError or ValueError unless x is (M, K), C-contiguous and of this type. Every value is allowed."""
+    what = "quantize the activations to int8 first" if dtype == INT8 else "pass the activations as float32"
+    _check_array("x", x, dtype, ("M", "K"), f"{what}, one token a row")
+    if K is not None and x.shape[1] != K:
         raise ValueError(f"x has {x.shape[1]} columns, wanted K = {K}: x is (tokens, K), one token a row")
     if not x.flags.c_contiguous:
         raise ValueError(f"x of shape {x.shape} is not C-contiguous: pass np.ascontiguousarray(x)")
 
 
-def _check_packed(packed: np.ndarray, N: int, K: int) -> None:
-    _check_array("packed", packed, UINT8, ("bytes",), "pass what pack() returned")
-    wanted = packed_bytes(N, K)
-    if packed.size != wanted:
-        raise ValueError(f"packed has {packed.size} bytes, wanted {wanted} for N = {N}, K = {K}: check N and K")
-    if not packed.flags.c_contiguous:
-        raise ValueError("packed is not contiguous: pass np.ascontiguousarray(packed)")
+def check_norm(norm: np.ndarray | None, K: int) -> None:
+    """Raise TypeError or ValueError unless norm is None or (K,) float32, contiguous."""
+    if norm is None:
+        return
+    _check_array("norm", norm, FLOAT32, ("K",), "pass the RMSNorm's weight as float32")
+    if norm.size != K or not norm.flags.c_contiguous:
+        raise ValueError(f"norm has {norm.size} values, wanted K = {K}, contiguous: one weight for each column of x")
+
+
+def check_scale(scale: float | np.ndarray, N: int) -> np.ndarray:
+    """The scale as float32: shape () for one number, (N,) for one a row. TypeError, ValueError: it is neither."""
+    array = np.asarray(scale)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"scale is {array.dtype}, wanted a number or float32 (N,)")
+    if array.shape not in ((), (N,)):
+        raise ValueError(f"scale has shape {array.shape}, wanted one number or ({N},): one for each row")
+    return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+
+
+def check_finite(largest: np.ndarray) -> None:
+    """Raise ValueError when the largest magnitude of a token, (M,), is inf or nan."""
+    if not np.isfinite(largest).all():
+        token = int(np.flatnonzero(~np.isfinite(largest))[0])
+        raise ValueError(f"token {token} of x holds nan or inf (after its norm): look at the layer before")
+
+
+def _check_codes(packed: np.ndarray, rest: np.ndarray, padded: np.ndarray, layout: Format) -> None:
+    if layout.name == "2bit":
+        wrong = (padded == 3).any(axis=4).transpose(0, 3, 1, 2, 4)  # as in packed: panel, step, block, row, byte
+        what = "which holds a code 3; wanted codes 0, 1, 2"
+    else:
+        wrong, what = rest > 0, "wanted at most 242 = 3^5 - 1"
+    if wrong.any():
+        byte = np.flatnonzero(wrong)[0]
+        raise ValueError(
+            f"packed[{byte}] is {packed[byte]:#04x}, {what}: these bytes do not come from pack(), pack again"
+        )
 
 
 def _check_array(name: str, array: np.ndarray, dtype: np.dtype, axes: tuple[str, ...], remedy: str) -> None:
@@ -105,7 +268,7 @@ def _check_array(name: str, array: np.ndarray, dtype: np.dtype, axes: tuple[str,
         raise ValueError(f"{name} has shape {array.shape}, wanted ({', '.join(axes)}): {remedy}")
 
 
-def _panels_and_steps(N: int, K: int) -> tuple[int, int]:
+def _panels_and_steps(N: int, K: int, layout: Format) -> tuple[int, int]:
     for name, value in (("N", N), ("K", K)):
         if not isinstance(value, (int, np.integer)):
             raise TypeError(
@@ -113,6 +276,6 @@ def _panels_and_steps(N: int, K: int) -> tuple[int, int]:
             )
         if value < 0:
             raise ValueError(f"{name} is {value}, wanted 0 or more: pass the shape of the codes")
-    if K > K_MAX:
-        raise ValueError(f"K is {K}, wanted at most {K_MAX}: split the columns and add the products")
-    return -(-N // PANEL_ROWS), -(-K // STEP_COLUMNS)
+    if K > layout.K_max:
+        raise ValueError(f"K is {K}, wanted at most {layout.K_max}: split the columns and add the products")
+    return -(-N // PANEL_ROWS), -(-K // layout.step_columns)
