@@ -113,32 +113,6 @@ def matmul(
     return matrix(packed, N, K, format=format, backend=backend).matmul(x)
 
 
-def linear(
-    matrices: Sequence,
-    x: np.ndarray,
-    norm: np.ndarray | None = None,
-    eps: float = 0.0,
-    threads: int | None = None,
-) -> tuple[np.ndarray, ...]:
-    """One w1.58a8 layer for each matrix, all on the same x: (M, K) float32 -> (M, N) float32 each.
-
-    x is quantized once, as by `quantize(x, norm, eps)`, and one parallel region works through all the matrices.
-    Then y = int32 sum * (scale of the row / scale of the token), in float32.
-    """
-    if any(isinstance(matrix, reference.Matrix) for matrix in matrices):
-        return reference.linear(matrices, x, norm, eps)
-    return _TERNARY.linear(matrices, x, norm, eps, threads)
-
-
-def quantize(x: np.ndarray, norm: np.ndarray | None = None, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Quantize x (M, K) float32 to int8, one absmax scale a token: codes (M, K) int8, scale (M,) float32.
-
-    x is about codes / scale. norm, (K,) float32, is the weight of an RMSNorm with `eps` that comes first.
-    ValueError: shapes that do not fit, or a token that holds nan or inf.
-    """
-    return (reference if _TERNARY is None else _TERNARY).quantize(x, norm, eps)
-
-
 def threads() -> int:
     """How many threads a product uses unless it is told: OMP_NUM_THREADS, but no more than the CPUs we may run on."""
     return _THREADS
@@ -189,4 +163,8 @@ def _threads() -> int:
 
 _THREADS = _threads()
 _TERNARY, _MISSING = _load()
+if _TERNARY is not None:
+    _TERNARY.set_default_threads(_THREADS)
+linear = reference.linear if _TERNARY is None else _TERNARY.linear
+quantize = reference.quantize if _TERNARY is None else _TERNARY.quantize
 _BACKENDS = _backends(_TERNARY, _MISSING)

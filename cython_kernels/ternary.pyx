@@ -1,38 +1,47 @@
+# cython: boundscheck=False, wraparound=False
 """The compiled backends: check the arrays, find the row of c/dispatch.c, release the GIL, call C."""
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.math cimport NAN
+from libc.stdlib cimport free, malloc
 
 import numpy as np
 
-from cython_kernels.reference import check_matmul
+from cython_kernels import reference
 
 
 cdef extern from "ternary.h":
     enum:
         TERNARY_FORMAT
         TERNARY_PANEL_ROWS
-        TERNARY_STEP_COLUMNS
-        TERNARY_BLOCK_ROWS
-        TERNARY_BLOCK_BYTES
         TERNARY_STEP_BYTES
+        TERNARY_2BIT_FIELDS
+        TERNARY_BASE3_FIELDS
+        TERNARY_INT8_FIELDS
         TERNARY_K_MAX
+        TERNARY_INT8_K_MAX
+        TERNARY_FORMATS
 
     ctypedef struct ternary_backend:
         const char *name
         int built
         int (*supported)() noexcept
-        void (*matmul)(const uint8_t *, int64_t, int64_t, const int8_t *, int64_t, int32_t *) noexcept nogil
+        void *kernels[TERNARY_FORMATS]
 
     const ternary_backend *ternary_row(int index) noexcept nogil
 
 
+cdef extern from "quantize.h":
+    int32_t quantize_token(const float *, int64_t, const float *, float, int8_t *, float *) noexcept nogil
+
+
 FORMAT = TERNARY_FORMAT
-PANEL_ROWS = TERNARY_PANEL_ROWS
-STEP_COLUMNS = TERNARY_STEP_COLUMNS
-BLOCK_ROWS = TERNARY_BLOCK_ROWS
-BLOCK_BYTES = TERNARY_BLOCK_BYTES
-STEP_BYTES = TERNARY_STEP_BYTES
-K_MAX = TERNARY_K_MAX
+CONSTANTS = {  # for the test that compares the header with reference.py
+    "PANEL_ROWS": TERNARY_PANEL_ROWS,
+    "STEP_BYTES": TERNARY_STEP_BYTES,
+    "fields": {"2bit": TERNARY_2BIT_FIELDS, "base3": TERNARY_BASE3_FIELDS, "int8": TERNARY_INT8_FIELDS},
+    "K_max": {"2bit": TERNARY_K_MAX, "base3": TERNARY_K_MAX, "int8": TERNARY_INT8_K_MAX},
+}
+cdef dict _format_index = {"2bit": 0, "base3": 1, "int8": 2}  # the enum of ternary.h
 
 
 cdef tuple _ask():
@@ -48,23 +57,150 @@ cdef tuple _ask():
 
 ROWS = _ask()  # once: asking the CPU costs more than a small product
 cdef dict _index = {name: index for index, (name, built, supported) in enumerate(ROWS) if built and supported}
+cdef int _threads = 1
 
 
-def matmul(packed, N, K, x, str backend):
-    check_matmul(packed, N, K, x)
-    if backend not in _index:
-        raise ValueError(f"backend {backend!r} cannot run here, wanted one of {', '.join(_index)}: see ROWS")
-    cdef const ternary_backend *row = ternary_row(_index[backend])
-    cdef int64_t rows = N, columns = K, tokens = x.shape[0]
-    if rows == 0 or columns == 0 or tokens == 0:
-        return np.zeros((tokens, rows), np.int32)  # an empty array has no first element to point at
-    y = np.empty((tokens, rows), np.int32)
-    cdef const uint8_t[::1] packed_view = packed
-    cdef const int8_t[:, ::1] x_view = x
-    cdef int32_t[:, ::1] y_view = y
-    cdef const uint8_t *first_byte = &packed_view[0]
-    cdef const int8_t *first_x = &x_view[0, 0]
-    cdef int32_t *first_y = &y_view[0, 0]
+def set_default_threads(int threads):
+    global _threads
+    _threads = threads
+
+
+cdef class Matrix:
+    def __init__(self, packed, N, K, *, str format="2bit", scale=1.0, str backend):
+        reference.check_packed(packed, N, K, format)
+        self.scale = reference.check_scale(scale, N)
+        if backend not in _index:
+            raise ValueError(f"backend {backend!r} cannot run here, wanted one of {', '.join(_index)}: see ROWS")
+        cdef const ternary_backend *row = ternary_row(_index[backend])
+        self.N, self.K, self.format, self.held, self.backend = N, K, format, format, backend
+        if row.kernels[<int>_format_index[format]] == NULL:
+            self.held = "2bit"
+            packed = reference.pack(reference.unpack(packed, N, K, format), self.held)
+        self.c.format = _format_index[self.held]
+        self.c.kernel = row.kernels[self.c.format]
+        self.c.N = N
+        self.weights_view = packed
+        if packed.size:
+            self.c.weights = &self.weights_view[0]
+        self.scale_view = np.atleast_1d(self.scale)
+        if self.scale_view.shape[0]:
+            self.c.scale = &self.scale_view[0]
+        self.c.scale_step = self.scale.ndim
+
+    @property
+    def nbytes(self):
+        return self.weights_view.shape[0]
+
+    def matmul(self, x, threads=None):
+        cdef const int8_t[:, ::1] view
+        try:
+            view = x
+        except (BufferError, TypeError, ValueError):
+            reference.check_x(x, self.K, reference.INT8)
+            raise
+        if view.shape[1] != self.K:
+            reference.check_x(x, self.K, reference.INT8)
+        cdef int64_t M = view.shape[0]
+        y = np.empty((M, self.N), np.int32)
+        if M == 0 or self.N == 0:
+            return y
+        cdef int32_t[:, ::1] y_view = y
+        cdef ternary_matrix c = self.c
+        c.y = &y_view[0, 0]
+        cdef const int8_t *first = &view[0, 0] if self.K > 0 else NULL
+        cdef int team = _threads if threads is None else threads
+        cdef matmul_status status
+        with nogil:
+            status = ternary_matmul(&c, 1, first, M, self.K, team)
+        if status != MATMUL_DONE:
+            raise MemoryError(f"no memory for {M} x {self.K} activations")
+        return y
+
+
+cdef const float[:, ::1] _float_rows(x) except *:
+    cdef const float[:, ::1] view
+    try:
+        view = x
+    except (BufferError, TypeError, ValueError):
+        reference.check_x(x, None, reference.FLOAT32)
+        raise
+    return view
+
+
+cdef const float[::1] _norm_weights(norm, int64_t K) except *:
+    cdef const float[::1] view
+    try:
+        view = norm
+    except (BufferError, TypeError, ValueError):
+        reference.check_norm(norm, K)
+        raise
+    if view.shape[0] != K:
+        reference.check_norm(norm, K)
+    return view
+
+
+def quantize(x, norm=None, float eps=0.0):
+    cdef const float[:, ::1] view = _float_rows(x)
+    cdef int64_t M = view.shape[0], K = view.shape[1], m
+    cdef const float[::1] norm_view
+    cdef const float *norm_first = NULL
+    if norm is not None:
+        norm_view = _norm_weights(norm, K)
+        norm_first = &norm_view[0] if K > 0 else NULL
+    codes, scale = np.empty((M, K), np.int8), np.empty(M, np.float32)
+    cdef int8_t[:, ::1] codes_view = codes
+    cdef float[::1] scale_view = scale
     with nogil:
-        row.matmul(first_byte, rows, columns, first_x, tokens, first_y)
-    return y
+        for m in range(M):
+            quantize_token(
+                &view[m, 0], K, norm_first, eps, &codes_view[m, 0], &scale_view[m])
+    reference.check_finite(np.where(scale == 0, NAN, 0))
+    return codes, scale
+
+
+def linear(matrices, x, norm=None, float eps=0.0, threads=None):
+    cdef const float[:, ::1] view
+    cdef int64_t M, K, bad_token = 0
+    cdef int count = len(matrices), team = _threads if threads is None else threads
+    cdef const float[::1] norm_view
+    cdef const float *norm_first = NULL
+    cdef const float *first = NULL
+    cdef Matrix matrix
+    cdef float[:, ::1] y_view
+    cdef matmul_status status = MATMUL_DONE
+    cdef int i
+    for other in matrices:
+        if not isinstance(other, Matrix):
+            return reference.linear(matrices, x, norm, eps, threads)
+    view = _float_rows(x)
+    M, K = view.shape[0], view.shape[1]
+    if norm is not None:
+        norm_view = _norm_weights(norm, K)
+        norm_first = &norm_view[0] if K > 0 else NULL
+    if K > 0 and M > 0:
+        first = &view[0, 0]
+    cdef ternary_matrix *c = <ternary_matrix *>malloc(max(count, 1) * sizeof(ternary_matrix))
+    if c == NULL:
+        raise MemoryError(f"no memory for {count} matrices")
+    try:
+        ys = []
+        for i in range(count):
+            matrix = matrices[i]
+            if matrix.K != K:
+                reference.check_x(x, matrix.K, reference.FLOAT32)
+            y = np.empty((M, matrix.N), np.float32)
+            ys.append(y)
+            c[i] = matrix.c
+            if M > 0 and matrix.N > 0:
+                y_view = y
+                c[i].y = &y_view[0, 0]
+        if M > 0:
+            with nogil:
+                status = ternary_linear(c, count, first, M, K, norm_first, eps, team, &bad_token)
+    finally:
+        free(c)
+    if status == MATMUL_NO_MEMORY:
+        raise MemoryError(f"no memory for {M} x {K} activations")
+    if status == MATMUL_NOT_FINITE:
+        reference.check_finite(np.array([0.0] * bad_token + [NAN]))
+    return tuple(ys)

@@ -1,47 +1,49 @@
-/* The kernel in plain C: the loops that every faster rung keeps (panel, token, step), without any instruction set. */
+/* The kernels in plain C: what every faster rung computes, without any instruction set. */
 
 #include <string.h>
 
 #include "ternary.h"
 
-/* sums[row] += the 16 columns of one step: field f of byte b holds the code of column 4f + b. */
-static void add_step(const uint8_t *step, const int8_t *x, int32_t *sums) {
-    for (int row = 0; row < TERNARY_PANEL_ROWS; row++) {
-        const uint8_t *bytes = step + 4 * row; /* the second block follows the first: rows 16..31 need no case */
-        int32_t sum = 0;
-        for (int b = 0; b < 4; b++) {
-            for (int f = 0; f < 4; f++) {
-                sum += ((bytes[b] >> (2 * f) & 3) - 1) * x[4 * f + b];
+/* sums[t][row] = sum over all words of the row's four codes (less `zero`) times the token's four values.
+   A byte gives up its fields from the lowest: code = byte % base, then byte /= base. */
+TERNARY_INLINE void panel_times_tile(int base, int fields, int zero, const uint8_t *panel, int64_t steps,
+                                     const uint32_t *x, int tokens, int32_t *sums) {
+    memset(sums, 0, (size_t)tokens * TERNARY_PANEL_ROWS * sizeof *sums);
+    for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += fields * tokens) {
+        for (int row = 0; row < TERNARY_PANEL_ROWS; row++) {
+            for (int b = 0; b < 4; b++) {
+                int byte = panel[4 * row + b];
+                for (int f = 0; f < fields; f++, byte /= base) {
+                    const int weight = byte % base - zero;
+                    for (int t = 0; t < tokens; t++) {
+                        const int8_t *word = (const int8_t *)(x + f * tokens + t);
+                        sums[t * TERNARY_PANEL_ROWS + row] += weight * word[b]; /* at most 128 K, or 128^2 K for int8 */
+                    }
+                }
             }
         }
-        sums[row] += sum; /* |sums| <= 128 K <= 2^26 */
     }
 }
 
-static void ternary_matmul_scalar(const uint8_t *packed, int64_t N, int64_t K, const int8_t *x, int64_t M, int32_t *y) {
-    const int64_t whole_steps = K / TERNARY_STEP_COLUMNS;
-    const int64_t rest = K % TERNARY_STEP_COLUMNS;
-    const int64_t panel_bytes = (whole_steps + (rest > 0)) * TERNARY_STEP_BYTES;
+static void ternary_2bit_scalar(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
+                                int32_t *sums) {
+    (void)x_sums;
+    panel_times_tile(4, TERNARY_2BIT_FIELDS, TERNARY_ZERO, panel, steps, x, tokens, sums);
+}
 
-    for (int64_t first = 0; first < N; first += TERNARY_PANEL_ROWS, packed += panel_bytes) {
-        const int64_t rows = N - first < TERNARY_PANEL_ROWS ? N - first : TERNARY_PANEL_ROWS;
-        for (int64_t m = 0; m < M; m++) {
-            const int8_t *token = x + m * K;
-            const uint8_t *step = packed;
-            int32_t sums[TERNARY_PANEL_ROWS] = {0};
-            for (int64_t s = 0; s < whole_steps; s++, step += TERNARY_STEP_BYTES, token += TERNARY_STEP_COLUMNS) {
-                add_step(step, token, sums);
-            }
-            if (rest > 0) {
-                int8_t tail[TERNARY_STEP_COLUMNS] = {0}; /* x ends at K: never read behind it */
-                memcpy(tail, token, (size_t)rest);
-                add_step(step, tail, sums);
-            }
-            memcpy(y + m * N + first, sums, (size_t)rows * sizeof *sums);
-        }
-    }
+static void ternary_base3_scalar(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
+                                 int32_t *sums) {
+    (void)x_sums;
+    panel_times_tile(3, TERNARY_BASE3_FIELDS, TERNARY_ZERO, panel, steps, x, tokens, sums);
+}
+
+static void ternary_int8_scalar(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
+                                int32_t *sums) {
+    (void)x_sums;
+    panel_times_tile(256, TERNARY_INT8_FIELDS, TERNARY_INT8_ZERO, panel, steps, x, tokens, sums);
 }
 
 static int supported(void) { return 1; }
 
-const ternary_backend ternary_scalar = {"scalar", 1, supported, ternary_matmul_scalar};
+const ternary_backend ternary_scalar = {
+    "scalar", 1, supported, {ternary_2bit_scalar, ternary_base3_scalar, ternary_int8_scalar}};

@@ -1,4 +1,4 @@
-/* The packed 2-bit format (drawn in ../README.md), the signature of a kernel, and the row a backend fills.
+/* The packed formats (drawn in ../README.md), the signature of a kernel, and the row a backend fills.
 
    Nothing here depends on the CPU or the compiler: bytes packed on one machine are read on every other. */
 
@@ -7,42 +7,87 @@
 
 #include <stdint.h>
 
-#define TERNARY_FORMAT 1 /* goes up when the drawing changes; reference.py holds the same number */
+#define TERNARY_FORMAT 2 /* goes up when a drawing changes; reference.py holds the same number */
 
-/* 2.00 effective bits per weight. A step is the 16 columns that one panel of 32 rows packs into two blocks. */
+/* A panel is 32 rows. A step of it is 128 bytes: 32 rows x 4 bytes, in two blocks of 16 rows, one cache line each.
+   A word is four neighbouring columns: one byte of a row in each, and one 32-bit word of x. */
 #define TERNARY_PANEL_ROWS 32
-#define TERNARY_STEP_COLUMNS 16
-#define TERNARY_BLOCK_ROWS 16
-#define TERNARY_BLOCK_BYTES 64 /* 16 rows x 4 bytes, each byte four codes: one cache line */
-#define TERNARY_STEP_BYTES 128 /* two blocks */
+#define TERNARY_BLOCK_BYTES 64
+#define TERNARY_STEP_BYTES 128
 
-/* A kernel may add the top field of a byte unshifted (code << 6, at most 128) and divide the total by 64 at the end.
-   A quarter of the columns stands in that field, so 128 * 128 * K / 4 must fit into an int32_t: at this K the most
-   negative total is exactly -2^31. */
+enum { TERNARY_2BIT, TERNARY_BASE3, TERNARY_INT8, TERNARY_FORMATS };
+
+/* Fields of a byte, which is also the words of a step: byte = sum of code[f] * base^f, and field f of byte b of a row
+   is the code of column 4 f + b of the step. */
+#define TERNARY_2BIT_FIELDS 4 /* base 4: 16 columns a step, 2.0 bits a weight */
+#define TERNARY_BASE3_FIELDS 5 /* base 3: 20 columns a step, 1.6 bits a weight */
+#define TERNARY_INT8_FIELDS 1 /* the weight itself: 4 columns a step, 8 bits a weight */
+
+/* The code of a weight w is w + zero. Kernels may add up codes and subtract zero times the sum of x. */
+#define TERNARY_ZERO 1
+#define TERNARY_INT8_ZERO 128
+
+/* Largest K. A kernel may add the top 2-bit field unshifted (code << 6, at most 128) and divide the total by 64 at the
+   end: a quarter of the columns stands in that field, so 128 * 128 * K / 4 must fit into an int32_t. At this K the
+   most negative total is exactly -2^31. An int8 code is at most 255: 255 * 128 * K < 2^31. */
 #define TERNARY_K_MAX 524288
+#define TERNARY_INT8_K_MAX 65536
 
 /* _Static_assert would need /std:c11 of MSVC: an array of size -1 does not compile anywhere. */
-typedef char ternary_check_block[TERNARY_BLOCK_ROWS * TERNARY_STEP_COLUMNS * 2 == TERNARY_BLOCK_BYTES * 8 ? 1 : -1];
-typedef char ternary_check_step[TERNARY_PANEL_ROWS * TERNARY_STEP_COLUMNS * 2 == TERNARY_STEP_BYTES * 8 ? 1 : -1];
+typedef char ternary_check_step[TERNARY_PANEL_ROWS * 4 == TERNARY_STEP_BYTES ? 1 : -1];
+typedef char ternary_check_block[2 * TERNARY_BLOCK_BYTES == TERNARY_STEP_BYTES ? 1 : -1];
+typedef char ternary_check_base3[3 * 3 * 3 * 3 * 3 <= 256 && TERNARY_BASE3_FIELDS == 5 ? 1 : -1];
 typedef char ternary_check_top_field[128LL * 128 * TERNARY_K_MAX / 4 <= 2147483648LL ? 1 : -1];
+typedef char ternary_check_int8[255LL * 128 * TERNARY_INT8_K_MAX < 2147483648LL ? 1 : -1];
 
-/* y (M, N) = x (M, K) times the transpose of the packed weights (N, K). C-contiguous, any address, N, K, M >= 1,
-   K <= TERNARY_K_MAX, any value in x. `packed` is ceil(N/32) * ceil(K/16) steps long; exactly K columns of x and
-   N columns of y exist. */
-typedef void ternary_matmul(const uint8_t *packed, int64_t N, int64_t K, const int8_t *x, int64_t M, int32_t *y);
+/* Most tokens that a kernel is given at once: 12 x 2 accumulators of 16 rows leave 8 of 32 vector registers free. */
+#define TERNARY_TILE 12
+
+/* One panel times one tile of tokens: sums[t][row] = sum over the columns of weight * x.
+
+   panel   `steps` steps of TERNARY_STEP_BYTES, at any address
+   x       words of four int8, [word][token]: the words of one step are 4, 5 or 1 times `tokens`; any int8 value,
+           zeros where the last step has more columns than x
+   x_sums  the sum of each token's x, to take off what codes have too much
+   tokens  1 to TERNARY_TILE
+   sums    [tokens][TERNARY_PANEL_ROWS], written whole */
+typedef void ternary_kernel(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
+                            int32_t *sums);
 
 /* One rung of the ladder. Every file defines its row on every platform: where its instructions cannot be compiled,
-   `built` is 0 and `matmul` is NULL. */
+   `built` is 0 and the kernels are NULL. */
 typedef struct {
     const char *name;       /* file name, function suffix and SLMLAB_KERNEL value in one */
-    int built;              /* was the kernel compiled? */
-    int (*supported)(void); /* can this machine run it? never NULL */
-    ternary_matmul *matmul;
+    int built;              /* were the kernels compiled? */
+    int (*supported)(void); /* can this machine run them? never NULL */
+    ternary_kernel *kernels[TERNARY_FORMATS]; /* base 3 may be NULL: its weights are then expanded to 2 bits at load */
 } ternary_backend;
 
-extern const ternary_backend ternary_scalar;
+extern const ternary_backend ternary_scalar, ternary_neon, ternary_avx2, ternary_avx512, ternary_avx512vbmi;
 
 /* Row `index` of the ladder, slowest first; NULL past the last. */
 const ternary_backend *ternary_row(int index);
+
+/* The kernels are compiled for the oldest CPU; a file with TERNARY_TARGET("avx2") before each function switches its
+   instructions on. MSVC takes intrinsics as they are. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#define TERNARY_TARGET(instructions)
+#define TERNARY_INLINE static __forceinline
+#define TERNARY_UNROLL
+#else
+#define TERNARY_TARGET(instructions) __attribute__((target(instructions)))
+#define TERNARY_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define TERNARY_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TERNARY_UNROLL _Pragma("GCC unroll 16")
+#endif
+#endif
+
+#if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
+#define TERNARY_X86_64
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define TERNARY_ARM64
+#endif
 
 #endif

@@ -1,0 +1,218 @@
+#include "pool.h"
+
+#define MOST_WORKERS 255
+#define SHARES 12  /* a thread takes its work in about this many shares: the last ones even out */
+#define SPIN_US 100
+
+/* ---- what the systems name differently: atomics (all sequentially consistent), lock, wait, clock, thread */
+
+#if defined(_WIN32)
+
+#include <windows.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define PAUSE() YieldProcessor()
+#else
+#define PAUSE() YieldProcessor()
+#endif
+typedef volatile LONG64 atomic;
+static int64_t atomic_add(atomic *a, int64_t n) { return InterlockedExchangeAdd64(a, n); }
+static int64_t atomic_get(atomic *a) { return InterlockedCompareExchange64(a, 0, 0); }
+static void atomic_set(atomic *a, int64_t n) { InterlockedExchange64(a, n); }
+static int atomic_swap(atomic *a, int64_t from, int64_t to) { return InterlockedCompareExchange64(a, to, from) == from; }
+
+static SRWLOCK lock = SRWLOCK_INIT;
+static CONDITION_VARIABLE wake = CONDITION_VARIABLE_INIT;
+static void lock_take(void) { AcquireSRWLockExclusive(&lock); }
+static void lock_leave(void) { ReleaseSRWLockExclusive(&lock); }
+static void wait_for_wake(void) { SleepConditionVariableSRW(&wake, &lock, INFINITE, 0); }
+static void wake_all(void) { WakeAllConditionVariable(&wake); }
+static void yield_cpu(void) { SwitchToThread(); }
+
+static int64_t now_us(void) {
+    LARGE_INTEGER ticks, per_second;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&per_second);
+    return ticks.QuadPart / per_second.QuadPart * 1000000 + ticks.QuadPart % per_second.QuadPart * 1000000 / per_second.QuadPart;
+}
+
+static void work(int64_t id);
+static DWORD WINAPI thread_main(void *id) {
+    work((int64_t)(intptr_t)id);
+    return 0;
+}
+static int start_thread(int64_t id) {
+    HANDLE handle = CreateThread(NULL, 0, thread_main, (void *)(intptr_t)id, 0, NULL);
+    return handle != NULL && CloseHandle(handle);
+}
+static void forget_workers_in_a_child(void) {}
+
+#else
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#define PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define PAUSE() __asm__ volatile("isb")
+#else
+#define PAUSE() ((void)0)
+#endif
+typedef int64_t atomic;
+static int64_t atomic_add(atomic *a, int64_t n) { return __atomic_fetch_add(a, n, __ATOMIC_SEQ_CST); }
+static int64_t atomic_get(atomic *a) { return __atomic_load_n(a, __ATOMIC_SEQ_CST); }
+static void atomic_set(atomic *a, int64_t n) { __atomic_store_n(a, n, __ATOMIC_SEQ_CST); }
+static int atomic_swap(atomic *a, int64_t from, int64_t to) {
+    return __atomic_compare_exchange_n(a, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static void lock_take(void) { pthread_mutex_lock(&lock); }
+static void lock_leave(void) { pthread_mutex_unlock(&lock); }
+static void wait_for_wake(void) { pthread_cond_wait(&wake, &lock); }
+static void wake_all(void) { pthread_cond_broadcast(&wake); }
+static void yield_cpu(void) { sched_yield(); }
+
+static int64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void work(int64_t id);
+static void *thread_main(void *id) {
+    work((int64_t)(intptr_t)id);
+    return NULL;
+}
+static int start_thread(int64_t id) {
+    pthread_t thread;
+    pthread_attr_t detached;
+    if (pthread_attr_init(&detached) != 0) return 0;
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    const int failed = pthread_create(&thread, &detached, thread_main, (void *)(intptr_t)id);
+    pthread_attr_destroy(&detached);
+    return !failed;
+}
+static void in_the_child(void);
+static void forget_workers_in_a_child(void) { pthread_atfork(NULL, NULL, in_the_child); }
+
+#endif
+
+/* ---- the pool */
+
+static struct {
+    atomic busy; /* 1 while a caller owns the pool and the fields of the job below */
+
+    pool_task *task;
+    void *context;
+    int64_t count, share;
+    atomic threads; /* workers with an id below this one join: id 0 is the caller */
+    atomic next;    /* first index that nobody has taken */
+
+    atomic open;   /* 1 while workers may join */
+    atomic inside; /* workers that look at the job */
+    atomic job;    /* goes up with each job */
+
+    atomic asleep;
+    int64_t workers;
+} pool;
+
+#if !defined(_WIN32)
+/* fork() copies the caller alone: no worker, and perhaps a lock that a vanished worker held. */
+static void in_the_child(void) {
+    const pthread_mutex_t new_lock = PTHREAD_MUTEX_INITIALIZER;
+    const pthread_cond_t new_wake = PTHREAD_COND_INITIALIZER;
+    lock = new_lock;
+    wake = new_wake;
+    pool.busy = pool.open = pool.inside = pool.asleep = 0;
+    pool.workers = 0;
+}
+#endif
+
+static void take_shares(void) {
+    for (;;) {
+        const int64_t first = atomic_add(&pool.next, pool.share);
+        if (first >= pool.count) return;
+        const int64_t last = pool.count - first < pool.share ? pool.count : first + pool.share;
+        for (int64_t i = first; i < last; i++) {
+            pool.task(pool.context, i);
+        }
+    }
+}
+
+/* A worker's life. `inside` goes up before `open` is read, and the caller closes before it reads `inside`: so either the
+   worker sees that it is too late, or the caller sees the worker. */
+static void work(int64_t id) {
+    for (int64_t seen = 0;;) {
+        const int64_t start = now_us();
+        while (atomic_get(&pool.job) == seen && now_us() - start < SPIN_US) {
+            for (int i = 0; i < 16; i++) {
+                PAUSE();
+            }
+        }
+        if (atomic_get(&pool.job) == seen) {
+            lock_take();
+            atomic_add(&pool.asleep, 1);
+            while (atomic_get(&pool.job) == seen) {
+                wait_for_wake();
+            }
+            atomic_add(&pool.asleep, -1);
+            lock_leave();
+        }
+        seen = atomic_get(&pool.job);
+        if (id >= atomic_get(&pool.threads)) continue;
+        atomic_add(&pool.inside, 1);
+        if (atomic_get(&pool.open)) {
+            take_shares();
+        }
+        atomic_add(&pool.inside, -1);
+    }
+}
+
+static void start_workers(int64_t wanted) {
+    static int told;
+    if (!told) {
+        told = 1;
+        forget_workers_in_a_child();
+    }
+    while (pool.workers < wanted && pool.workers < MOST_WORKERS && start_thread(pool.workers + 1)) {
+        pool.workers++;
+    }
+}
+
+void pool_run(pool_task *task, void *context, int64_t count, int threads) {
+    if (threads < 2 || count < 2 || !atomic_swap(&pool.busy, 0, 1)) {
+        for (int64_t i = 0; i < count; i++) {
+            task(context, i);
+        }
+        return;
+    }
+    start_workers(threads - 1);
+    pool.task = task;
+    pool.context = context;
+    pool.count = count;
+    pool.share = count / ((int64_t)threads * SHARES);
+    if (pool.share < 1) pool.share = 1;
+    atomic_set(&pool.threads, threads);
+    atomic_set(&pool.next, 0);
+    atomic_set(&pool.open, 1);
+    atomic_add(&pool.job, 1);
+    if (atomic_get(&pool.asleep) > 0) {
+        lock_take();
+        wake_all();
+        lock_leave();
+    }
+    take_shares();
+    atomic_set(&pool.open, 0);
+    for (int64_t waited = 0; atomic_get(&pool.inside) > 0; waited++) { /* others finish the shares they have begun */
+        if (waited < 1000) {
+            PAUSE();
+        } else {
+            yield_cpu();
+        }
+    }
+    atomic_set(&pool.busy, 0);
+}

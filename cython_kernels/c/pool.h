@@ -1,0 +1,19 @@
+/* A small pool of threads that shares out the panels of a product.
+
+   It lives as long as the process. Between products a worker spins for SPIN_US, so that the next matrix of a layer finds
+   it awake, and then sleeps: an idle pool costs nothing. A worker that the operating system does not run keeps nobody
+   waiting, unless it has begun a share. */
+
+#ifndef TERNARY_POOL_H
+#define TERNARY_POOL_H
+
+#include <stdint.h>
+
+typedef void pool_task(void *context, int64_t index);
+
+/* Call task(context, i) once for each i in 0..count-1, by at most `threads` threads, the caller among them; return when
+   all are done. A second caller at the same time does its own work alone. Where threads cannot be had, the caller does
+   all. Safe after fork(): the child starts workers of its own. */
+void pool_run(pool_task *task, void *context, int64_t count, int threads);
+
+#endif
