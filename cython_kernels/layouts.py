@@ -62,7 +62,7 @@ import math
 
 import numpy as np
 
-from .reference import INT8, UINT8, _check_array
+from .reference import INT8, UINT8, check_array
 
 LINEAR_CLASSES = ("autobitlinear", "bitlinear")
 TQ_COLUMNS = 256
@@ -98,7 +98,7 @@ def hf_unpack(packed: np.ndarray, N: int) -> np.ndarray:
 
     TypeError, ValueError: another type or shape, or a byte with a code 3.
     """
-    _check_array("packed", packed, UINT8, ("ceil(N / 4)", "K"), "pass the layer's packed weight")
+    check_array("packed", packed, UINT8, ("ceil(N / 4)", "K"), "pass the layer's packed weight")
     _check_count("N", N)
     rows, K = packed.shape
     if rows != -(-N // 4):
@@ -208,7 +208,7 @@ def i2_s_unpack(packed: np.ndarray, N: int, K: int, block: int = 128) -> tuple[n
     is not above 0 and finite.
     """
     _check_i2_s_block(block)
-    _check_array("packed", packed, UINT8, ("bytes",), "pass the bytes of the tensor")
+    check_array("packed", packed, UINT8, ("bytes",), "pass the bytes of the tensor")
     _check_count("N", N)
     _check_count("K", K)
     _check_columns(K, block, "I2_S")
@@ -248,7 +248,7 @@ def _split(packed: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 
 def _digits(codes: np.ndarray) -> np.ndarray:
     """Codes -1, 0, +1 as uint8 digits 0, 1, 2. TypeError, ValueError: they are no codes."""
-    _check_array("codes", codes, INT8, ("N", "K"), "quantize the weights first")
+    check_array("codes", codes, INT8, ("N", "K"), "quantize the weights first")
     wrong = (codes < -1) | (codes > 1)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
@@ -279,7 +279,7 @@ def _block_scales(blocks: np.ndarray, scale: float) -> np.ndarray:
 
 def _tq_blocks(packed: np.ndarray, block_bytes: int, layout: str) -> np.ndarray:
     """Bytes (N, blocks * block_bytes) as (N, blocks, block_bytes)."""
-    _check_array("packed", packed, UINT8, ("N", f"K / 256 * {block_bytes}"), "pass the bytes of the tensor, row by row")
+    check_array("packed", packed, UINT8, ("N", f"K / 256 * {block_bytes}"), "pass the bytes of the tensor, row by row")
     N, row_bytes = packed.shape
     if row_bytes % block_bytes:
         raise ValueError(

@@ -20,35 +20,50 @@ INT8, UINT8, FLOAT32 = np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.float3
 
 @dataclass(frozen=True)
 class Format:
-    """How a byte holds its codes: byte = sum over f of code[f] * base ** f; the code of weight w is w + zero."""
+    """A packed format: every byte holds `fields` codes, and the code of weight w is w + zero."""
 
     name: str
-    base: int
     fields: int
     zero: int
+    lowest: int
+    highest: int
     K_max: int
 
     @property
     def step_columns(self) -> int:
+        """Columns of a step: field f of byte b of a row is column 4 f + b."""
         return 4 * self.fields
-
-    @property
-    def lowest(self) -> int:
-        return -self.zero
-
-    @property
-    def highest(self) -> int:
-        return self.base - 1 - self.zero if self.name == "int8" else 1
 
 
 FORMATS = {
     format.name: format
     for format in (
-        Format("2bit", base=4, fields=4, zero=1, K_max=1 << 19),
-        Format("base3", base=3, fields=5, zero=1, K_max=1 << 19),
-        Format("int8", base=256, fields=1, zero=128, K_max=1 << 16),
+        Format("2bit", fields=4, zero=1, lowest=-1, highest=1, K_max=1 << 19),
+        Format("base3", fields=5, zero=1, lowest=-1, highest=1, K_max=1 << 18),
+        Format("int8", fields=1, zero=128, lowest=-128, highest=127, K_max=1 << 16),
     )
 }
+
+
+def encode(fields: np.ndarray, format: str) -> np.ndarray:
+    """Codes (fields, ...) uint8 -> bytes (...) uint8."""
+    if format == "int8":
+        return fields[0]
+    if format == "2bit":
+        return fields[0] | fields[1] << 2 | fields[2] << 4 | fields[3] << 6
+    v = fields[0] + 3 * fields[1] + 9 * fields[2] + 27 * fields[3]  # 0..80; 64 of them fit into six bits
+    return np.where(v < 64, 64 * fields[4] + v, 192 + 3 * (v - 64) + fields[4])
+
+
+def decode(packed: np.ndarray, format: str) -> np.ndarray:
+    """Bytes (...) uint8 -> codes (fields, ...) uint8; a byte that `encode` does not give has a code over 2."""
+    if format == "int8":
+        return packed[None]
+    if format == "2bit":
+        return np.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)])
+    late = packed >= 192
+    v = np.where(late, 64 + (packed - 192) // 3, packed % 64)
+    return np.stack([v % 3, v // 3 % 3, v // 9 % 3, v // 27, np.where(late, packed % 3, packed // 64)])
 
 
 def packed_bytes(N: int, K: int, format: str = "2bit") -> int:
@@ -64,7 +79,7 @@ def pack(codes: np.ndarray, format: str = "2bit") -> np.ndarray:
     dimensions, another value, K over the format's K_max, a format that does not exist.
     """
     layout = format_named(format)
-    _check_array("codes", codes, INT8, ("N", "K"), "quantize the weights first")
+    check_array("codes", codes, INT8, ("N", "K"), "quantize the weights first")
     wrong = (codes < layout.lowest) | (codes > layout.highest)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
@@ -76,12 +91,8 @@ def pack(codes: np.ndarray, format: str = "2bit") -> np.ndarray:
     padded = np.full((panels * PANEL_ROWS, steps * layout.step_columns), layout.zero, np.uint8)
     padded[:N, :K] = codes.view(np.uint8) + np.uint8(layout.zero)  # modulo 256: -1 + 1 is 0
     fields = padded.reshape(panels, 2, BLOCK_ROWS, steps, layout.fields, 4)  # panel, block, row, step, field, byte
-    fields = fields.transpose(4, 0, 3, 1, 2, 5)  # field, panel, step, block, row, byte
     packed = empty(packed_bytes(N, K, format))
-    blocks = packed.reshape(fields.shape[1:])
-    blocks[...] = fields[0]
-    for f in range(1, layout.fields):
-        blocks += fields[f] * np.uint8(layout.base**f)
+    packed.reshape(panels, steps, 2, BLOCK_ROWS, 4)[...] = encode(fields.transpose(4, 0, 3, 1, 2, 5), format)
     return packed
 
 
@@ -93,14 +104,15 @@ def unpack(packed: np.ndarray, N: int, K: int, format: str = "2bit") -> np.ndarr
     layout = format_named(format)
     check_packed(packed, N, K, format)
     panels, steps = _panels_and_steps(N, K, layout)
-    rest = packed.reshape(panels, steps, 2, BLOCK_ROWS, 4)  # panel, step, block, row, byte
-    padded = np.empty((panels, 2, BLOCK_ROWS, steps, layout.fields, 4), np.uint8)
-    for f in range(layout.fields):
-        rest, code = (rest // layout.base, rest % layout.base) if layout.fields > 1 else (0 * rest, rest)
-        padded[..., f, :] = code.transpose(0, 2, 3, 1, 4)
-    _check_codes(packed, rest, padded, layout)
-    weights = padded.reshape(panels * PANEL_ROWS, steps * layout.step_columns)[:N, :K] - np.uint8(layout.zero)
-    return weights.view(np.int8)
+    fields = decode(packed.reshape(panels, steps, 2, BLOCK_ROWS, 4), format)  # field, panel, step, block, row, byte
+    if format != "int8" and fields.max(initial=0) > 2:
+        byte = np.flatnonzero((fields > 2).any(axis=0))[0]
+        raise ValueError(
+            f"packed[{byte}] is {packed[byte]:#04x}, which holds a code over 2; wanted codes 0, 1, 2: "
+            "these bytes do not come from pack(), pack the weights again"
+        )
+    padded = fields.transpose(1, 3, 4, 2, 0, 5).reshape(panels * PANEL_ROWS, steps * layout.step_columns)
+    return (padded[:N, :K] - np.uint8(layout.zero)).view(np.int8)
 
 
 class Matrix:
@@ -200,7 +212,7 @@ def check_packed(packed: np.ndarray, N: int, K: int, format: str) -> None:
     Its codes are not looked at: that would read all the weights. A wrong code cannot make a kernel leave its arrays,
     but its sums are unspecified; `unpack` finds it.
     """
-    _check_array("packed", packed, UINT8, ("bytes",), "pass what pack() returned")
+    check_array("packed", packed, UINT8, ("bytes",), "pass what pack() returned")
     wanted = packed_bytes(N, K, format)
     if packed.size != wanted:
         raise ValueError(
@@ -213,7 +225,7 @@ def check_packed(packed: np.ndarray, N: int, K: int, format: str) -> None:
 def check_x(x: np.ndarray, K: int | None, dtype: np.dtype) -> None:
     """Raise TypeError or ValueError unless x is (M, K), C-contiguous and of this type. Every value is allowed."""
     what = "quantize the activations to int8 first" if dtype == INT8 else "pass the activations as float32"
-    _check_array("x", x, dtype, ("M", "K"), f"{what}, one token a row")
+    check_array("x", x, dtype, ("M", "K"), f"{what}, one token a row")
     if K is not None and x.shape[1] != K:
         raise ValueError(f"x has {x.shape[1]} columns, wanted K = {K}: x is (tokens, K), one token a row")
     if not x.flags.c_contiguous:
@@ -224,7 +236,7 @@ def check_norm(norm: np.ndarray | None, K: int) -> None:
     """Raise TypeError or ValueError unless norm is None or (K,) float32, contiguous."""
     if norm is None:
         return
-    _check_array("norm", norm, FLOAT32, ("K",), "pass the RMSNorm's weight as float32")
+    check_array("norm", norm, FLOAT32, ("K",), "pass the RMSNorm's weight as float32")
     if norm.size != K or not norm.flags.c_contiguous:
         raise ValueError(f"norm has {norm.size} values, wanted K = {K}, contiguous: one weight for each column of x")
 
@@ -246,20 +258,7 @@ def check_finite(largest: np.ndarray) -> None:
         raise ValueError(f"token {token} of x holds nan or inf (after its norm): look at the layer before")
 
 
-def _check_codes(packed: np.ndarray, rest: np.ndarray, padded: np.ndarray, layout: Format) -> None:
-    if layout.name == "2bit":
-        wrong = (padded == 3).any(axis=4).transpose(0, 3, 1, 2, 4)  # as in packed: panel, step, block, row, byte
-        what = "which holds a code 3; wanted codes 0, 1, 2"
-    else:
-        wrong, what = rest > 0, "wanted at most 242 = 3^5 - 1"
-    if wrong.any():
-        byte = np.flatnonzero(wrong)[0]
-        raise ValueError(
-            f"packed[{byte}] is {packed[byte]:#04x}, {what}: these bytes do not come from pack(), pack again"
-        )
-
-
-def _check_array(name: str, array: np.ndarray, dtype: np.dtype, axes: tuple[str, ...], remedy: str) -> None:
+def check_array(name: str, array: np.ndarray, dtype: np.dtype, axes: tuple[str, ...], remedy: str) -> None:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array of {dtype}: {remedy}")
     if array.dtype != dtype:
@@ -276,6 +275,7 @@ def _panels_and_steps(N: int, K: int, layout: Format) -> tuple[int, int]:
             )
         if value < 0:
             raise ValueError(f"{name} is {value}, wanted 0 or more: pass the shape of the codes")
-    if K > layout.K_max:
-        raise ValueError(f"K is {K}, wanted at most {layout.K_max}: split the columns and add the products")
+    most = layout.K_max
+    if K > most:
+        raise ValueError(f"K is {K}, wanted at most {most}: split the columns and add the products")
     return -(-N // PANEL_ROWS), -(-K // layout.step_columns)

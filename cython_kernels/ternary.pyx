@@ -1,10 +1,13 @@
 # cython: boundscheck=False, wraparound=False
 """The compiled backends: check the arrays, find the row of c/dispatch.c, release the GIL, call C."""
 
-from libc.math cimport NAN
-from libc.stdlib cimport free, malloc
+import time
 
 import numpy as np
+
+from libc.math cimport NAN
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from cython_kernels import reference
 
@@ -17,7 +20,8 @@ cdef extern from "ternary.h":
         TERNARY_2BIT_FIELDS
         TERNARY_BASE3_FIELDS
         TERNARY_INT8_FIELDS
-        TERNARY_K_MAX
+        TERNARY_2BIT_K_MAX
+        TERNARY_BASE3_K_MAX
         TERNARY_INT8_K_MAX
         TERNARY_FORMATS
 
@@ -30,8 +34,32 @@ cdef extern from "ternary.h":
     const ternary_backend *ternary_row(int index) noexcept nogil
 
 
+cdef extern from "matmul.h":
+    ctypedef struct ternary_matrix:
+        const uint8_t *weights
+        int64_t N
+        int format
+        void *kernel
+        const float *scale
+        int64_t scale_step
+        void *y
+
+    ctypedef enum matmul_status:
+        MATMUL_DONE, MATMUL_NO_MEMORY, MATMUL_NOT_FINITE
+
+    matmul_status ternary_matmul(
+        const ternary_matrix *, int, const int8_t *, int64_t, int64_t, int) noexcept nogil
+    matmul_status ternary_linear(
+        const ternary_matrix *, int, const float *, int64_t, int64_t, const float *, float, int, int64_t *) noexcept nogil
+
+
 cdef extern from "quantize.h":
     int32_t quantize_token(const float *, int64_t, const float *, float, int8_t *, float *) noexcept nogil
+
+
+cdef extern from "baseline.h":
+    int c_fp16_gemv "fp16_gemv"(const uint16_t *, int64_t, int64_t, const float *, float *, int) noexcept nogil
+    uint64_t c_read_bytes "read_bytes"(const void *, int64_t, int) noexcept nogil
 
 
 FORMAT = TERNARY_FORMAT
@@ -39,7 +67,7 @@ CONSTANTS = {  # for the test that compares the header with reference.py
     "PANEL_ROWS": TERNARY_PANEL_ROWS,
     "STEP_BYTES": TERNARY_STEP_BYTES,
     "fields": {"2bit": TERNARY_2BIT_FIELDS, "base3": TERNARY_BASE3_FIELDS, "int8": TERNARY_INT8_FIELDS},
-    "K_max": {"2bit": TERNARY_K_MAX, "base3": TERNARY_K_MAX, "int8": TERNARY_INT8_K_MAX},
+    "K_max": {"2bit": TERNARY_2BIT_K_MAX, "base3": TERNARY_BASE3_K_MAX, "int8": TERNARY_INT8_K_MAX},
 }
 cdef dict _format_index = {"2bit": 0, "base3": 1, "int8": 2}  # the enum of ternary.h
 
@@ -66,6 +94,13 @@ def set_default_threads(int threads):
 
 
 cdef class Matrix:
+    cdef ternary_matrix c  # all but y
+    cdef const uint8_t[::1] weights_view  # holds the buffers that c points into
+    cdef const float[::1] scale_view
+    cdef readonly int64_t N, K
+    cdef readonly str format, held, backend
+    cdef readonly object scale
+
     def __init__(self, packed, N, K, *, str format="2bit", scale=1.0, str backend):
         reference.check_packed(packed, N, K, format)
         self.scale = reference.check_scale(scale, N)
@@ -204,3 +239,40 @@ def linear(matrices, x, norm=None, float eps=0.0, threads=None):
     if status == MATMUL_NOT_FINITE:
         reference.check_finite(np.array([0.0] * bad_token + [NAN]))
     return tuple(ys)
+
+
+# What the benchmark races against: fp16, memory itself, and a product called from C.
+
+
+def fp16_gemv(weights, const float[::1] x, int threads):
+    cdef const uint16_t[:, ::1] view = weights.view(np.uint16)
+    if view.shape[1] != x.shape[0] or view.shape[0] == 0 or view.shape[1] == 0:
+        raise ValueError(f"x has {x.shape[0]} values, wanted the columns of weights {weights.shape}, none of them 0")
+    y = np.empty(view.shape[0], np.float32)
+    cdef float[::1] y_view = y
+    cdef int done
+    with nogil:
+        done = c_fp16_gemv(&view[0, 0], view.shape[0], view.shape[1], &x[0], &y_view[0], threads)
+    return y if done else None
+
+
+def read_bytes(const uint8_t[::1] memory, int threads):
+    if <size_t>&memory[0] % 8:
+        raise ValueError("memory begins at an odd address, wanted a multiple of 8: use cython_kernels.empty")
+    cdef uint64_t found
+    with nogil:
+        found = c_read_bytes(&memory[0], memory.shape[0], threads)
+    return found
+
+
+def seconds_in_c(Matrix matrix, const int8_t[:, ::1] x, int threads, int calls):
+    if x.shape[1] != matrix.K:
+        raise ValueError(f"x has {x.shape[1]} columns, wanted {matrix.K}")
+    cdef int32_t[:, ::1] y = np.empty((x.shape[0], matrix.N), np.int32)
+    cdef ternary_matrix c = matrix.c
+    cdef int i
+    c.y = &y[0, 0]
+    start = time.perf_counter()
+    for i in range(calls):
+        ternary_matmul(&c, 1, &x[0, 0], x.shape[0], matrix.K, threads)
+    return time.perf_counter() - start

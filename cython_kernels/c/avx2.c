@@ -11,6 +11,8 @@
 
 #include <immintrin.h>
 
+#include "prefetch.h"
+
 #define TARGET TERNARY_TARGET("avx2")
 #define REGISTERS 4 /* of 32 bytes in a step */
 
@@ -44,6 +46,7 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
             low[r] = high[r] = _mm256_setzero_si256();
         }
         for (int64_t s = 0; s < some; s++, panel += TERNARY_STEP_BYTES, x += TERNARY_2BIT_FIELDS) {
+            prefetch(panel);
             const __m256i x0 = broadcast(x[0]), x1 = broadcast(x[1]), x2 = broadcast(x[2]), x3 = broadcast(x[3]);
             TERNARY_UNROLL
             for (int r = 0; r < REGISTERS; r++) {

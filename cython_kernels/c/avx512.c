@@ -10,6 +10,8 @@
 
 #include <immintrin.h>
 
+#include "prefetch.h"
+
 #define TARGET TERNARY_TARGET("avx512f,avx512bw,avx512vnni")
 
 /* One token: nothing is shifted in the loop. Field f is masked where it stands, so its codes are 4^f times too large;
@@ -23,6 +25,7 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
         acc[f][0] = acc[f][1] = _mm512_set1_epi32(f == 0 ? -x_sum : 0);
     }
     for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += TERNARY_2BIT_FIELDS) {
+        prefetch(panel);
         const __m512i block0 = _mm512_loadu_si512(panel);
         const __m512i block1 = _mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES);
         TERNARY_UNROLL
@@ -99,6 +102,7 @@ TARGET TERNARY_INLINE void some_tokens_int8(const int tokens, const uint8_t *pan
         acc[t][0] = acc[t][1] = _mm512_set1_epi32(-TERNARY_INT8_ZERO * x_sums[t]);
     }
     for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += stride) {
+        prefetch(panel);
         const __m512i block0 = _mm512_loadu_si512(panel);
         const __m512i block1 = _mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES);
         TERNARY_UNROLL

@@ -9,35 +9,38 @@
 
 #include <immintrin.h>
 
+#include "prefetch.h"
+
 #define TARGET TERNARY_TARGET("avx512f,avx512bw,avx512vnni,avx512vbmi")
 
 ternary_kernel ternary_2bit_avx512, ternary_int8_avx512;
 
-/* The four low trits of v = 0..80 as four 2-bit fields: v = t0 + 3 t1 + 9 t2 + 27 t3 -> t0 | t1 << 2 | t2 << 4 | t3 << 6.
-   128 entries, as two registers; those past 80 are never used. */
-#define T1(v) ((v) % 3 | (v) / 3 % 3 << 2 | (v) / 9 % 3 << 4 | (v) / 27 % 3 << 6)
-#define T4(v) T1(v), T1(v + 1), T1(v + 2), T1(v + 3)
-#define T16(v) T4(v), T4(v + 4), T4(v + 8), T4(v + 12)
-#define T64(v) T16(v), T16(v + 16), T16(v + 32), T16(v + 48)
-static const uint8_t fields_of[128] = {T64(0), T64(64)};
+/* Four trits as four 2-bit fields: v = t0 + 3 t1 + 9 t2 + 27 t3 -> t0 | t1 << 2 | t2 << 4 | t3 << 6. */
+#define FIELDS(v) ((v) % 3 | (v) / 3 % 3 << 2 | (v) / 9 % 3 << 4 | (v) / 27 % 3 << 6)
+#define TABLE(entry) \
+    {ROW(entry, 0), ROW(entry, 8), ROW(entry, 16), ROW(entry, 24), ROW(entry, 32), ROW(entry, 40), ROW(entry, 48), ROW(entry, 56)}
+#define ROW(entry, i) entry(i), entry(i + 1), entry(i + 2), entry(i + 3), entry(i + 4), entry(i + 5), entry(i + 6), entry(i + 7)
+
+/* By the low six bits of a byte, which is all that `vpermb` looks at. */
+#define LATE_V(i) FIELDS(64 + (i) / 3) /* those past 50 are never used */
+#define LATE_FIFTH(i) ((i) % 3 << 6)
+static const uint8_t early_fields[64] = TABLE(FIELDS), late_fields[64] = TABLE(LATE_V), late_fifth[64] = TABLE(LATE_FIFTH);
 
 typedef struct {
-    __m512i low, high, eighty_one, three;
+    __m512i early_fields, late_fields, late_fifth;
 } tables;
 
 TARGET TERNARY_INLINE tables load_tables(void) {
-    const tables all = {_mm512_loadu_si512(fields_of), _mm512_loadu_si512(fields_of + 64), _mm512_set1_epi8(81),
-                        _mm512_set1_epi8(3)};
+    const tables all = {_mm512_loadu_si512(early_fields), _mm512_loadu_si512(late_fields), _mm512_loadu_si512(late_fifth)};
     return all;
 }
 
-/* 64 base-3 bytes -> their four low trits as 2-bit fields, and the fifth trit alone. byte = v + 81 t4: a byte below 81
-   wraps when 81 is subtracted, and the unsigned minimum keeps it; twice, as t4 <= 2. And 81 = 1, 162 = 2 modulo 4. */
+/* 64 base-3 bytes -> their first four trits as 2-bit fields, and the fifth trit times 64. */
 TARGET TERNARY_INLINE __m512i expand(__m512i bytes, const tables *t, __m512i *fifth) {
-    __m512i v = _mm512_min_epu8(bytes, _mm512_sub_epi8(bytes, t->eighty_one));
-    v = _mm512_min_epu8(v, _mm512_sub_epi8(v, t->eighty_one));
-    *fifth = _mm512_and_si512(_mm512_sub_epi8(bytes, v), t->three);
-    return _mm512_permutex2var_epi8(t->low, v, t->high);
+    const __mmask64 late = _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8((char)192));
+    const __m512i fields = _mm512_permutexvar_epi8(bytes, t->early_fields);
+    *fifth = _mm512_mask_permutexvar_epi8(_mm512_and_si512(bytes, _mm512_set1_epi8((char)192)), late, bytes, t->late_fifth);
+    return _mm512_mask_permutexvar_epi8(fields, late, bytes, t->late_fields);
 }
 
 /* As one_token of avx512.c; the fifth field needs no shift and joins the first. */
@@ -51,6 +54,7 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
         acc[f][0] = acc[f][1] = _mm512_set1_epi32(f == 0 ? -x_sum : 0);
     }
     for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += TERNARY_BASE3_FIELDS) {
+        prefetch(panel);
         TERNARY_UNROLL
         for (int h = 0; h < 2; h++) {
             __m512i fifth;
@@ -60,7 +64,7 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
                 const __m512i word = _mm512_set1_epi32((int)x[f]);
                 acc[f][h] = _mm512_dpbusd_epi32(acc[f][h], _mm512_and_si512(fields, mask[f]), word);
             }
-            acc[0][h] = _mm512_dpbusd_epi32(acc[0][h], fifth, _mm512_set1_epi32((int)x[4]));
+            acc[3][h] = _mm512_dpbusd_epi32(acc[3][h], fifth, _mm512_set1_epi32((int)x[4]));
         }
     }
     TERNARY_UNROLL
@@ -75,6 +79,7 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
 TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, int64_t steps, const uint32_t *x,
                                        int stride, const int32_t *x_sums, int32_t *sums) {
     const tables all = load_tables();
+    const __m512i three = _mm512_set1_epi8(3);
     __m512i acc[TERNARY_TILE][2];
     TERNARY_UNROLL
     for (int t = 0; t < tokens; t++) {
@@ -86,8 +91,8 @@ TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, i
         const __m512i fields1 = expand(_mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES), &all, &fifth1);
         TERNARY_UNROLL
         for (int f = 0; f < 5; f++, x += stride) {
-            const __m512i codes0 = f == 4 ? fifth0 : _mm512_and_si512(_mm512_srli_epi16(fields0, 2 * f), all.three);
-            const __m512i codes1 = f == 4 ? fifth1 : _mm512_and_si512(_mm512_srli_epi16(fields1, 2 * f), all.three);
+            const __m512i codes0 = f == 4 ? _mm512_srli_epi16(fifth0, 6) : _mm512_and_si512(_mm512_srli_epi16(fields0, 2 * f), three);
+            const __m512i codes1 = f == 4 ? _mm512_srli_epi16(fifth1, 6) : _mm512_and_si512(_mm512_srli_epi16(fields1, 2 * f), three);
             TERNARY_UNROLL
             for (int t = 0; t < tokens; t++) {
                 const __m512i word = _mm512_set1_epi32((int)x[t]);

@@ -1,7 +1,6 @@
 #include "pool.h"
 
-#define MOST_WORKERS 255
-#define SHARES 12  /* a thread takes its work in about this many shares: the last ones even out */
+#define MOST_THREADS 256
 #define SPIN_US 100
 
 /* ---- what the systems name differently: atomics (all sequentially consistent), lock, wait, clock, thread */
@@ -103,21 +102,33 @@ static void forget_workers_in_a_child(void) { pthread_atfork(NULL, NULL, in_the_
 
 /* ---- the pool */
 
-static struct {
-    atomic busy; /* 1 while a caller owns the pool and the fields of the job below */
+/* What different threads write at the same time stands in different cache lines, or they would wait for each other. */
+#define NEXT_LINE(name) char name[64]
 
-    pool_task *task;
-    void *context;
-    int64_t count, share;
-    atomic threads; /* workers with an id below this one join: id 0 is the caller */
-    atomic next;    /* first index that nobody has taken */
+/* The indices that one thread begins with: a run, since memory is fastest when it is read in order. */
+typedef struct {
+    atomic next; /* first one that nobody has taken */
+    int64_t end;
+    NEXT_LINE(line);
+} share;
+
+static struct {
+    atomic job; /* goes up with each job: what an idle worker looks at */
+    NEXT_LINE(line0);
 
     atomic open;   /* 1 while workers may join */
     atomic inside; /* workers that look at the job */
-    atomic job;    /* goes up with each job */
+    NEXT_LINE(line1);
 
+    pool_task *task;
+    void *context;
+    atomic threads; /* workers with an id below this one join: id 0 is the caller */
+    atomic busy;    /* 1 while a caller owns the pool and the job */
     atomic asleep;
     int64_t workers;
+    NEXT_LINE(line2);
+
+    share shares[MOST_THREADS];
 } pool;
 
 #if !defined(_WIN32)
@@ -132,13 +143,13 @@ static void in_the_child(void) {
 }
 #endif
 
-static void take_shares(void) {
-    for (;;) {
-        const int64_t first = atomic_add(&pool.next, pool.share);
-        if (first >= pool.count) return;
-        const int64_t last = pool.count - first < pool.share ? pool.count : first + pool.share;
-        for (int64_t i = first; i < last; i++) {
-            pool.task(pool.context, i);
+/* Its own share first, then what is left of the others'. */
+static void take_shares(int64_t id) {
+    const int64_t threads = atomic_get(&pool.threads);
+    for (int64_t i = 0; i < threads; i++) {
+        share *from = &pool.shares[(id + i) % threads];
+        for (int64_t index; (index = atomic_add(&from->next, 1)) < from->end;) {
+            pool.task(pool.context, index);
         }
     }
 }
@@ -149,7 +160,7 @@ static void work(int64_t id) {
     for (int64_t seen = 0;;) {
         const int64_t start = now_us();
         while (atomic_get(&pool.job) == seen && now_us() - start < SPIN_US) {
-            for (int i = 0; i < 16; i++) {
+            for (int i = 0; i < 4; i++) {
                 PAUSE();
             }
         }
@@ -166,7 +177,7 @@ static void work(int64_t id) {
         if (id >= atomic_get(&pool.threads)) continue;
         atomic_add(&pool.inside, 1);
         if (atomic_get(&pool.open)) {
-            take_shares();
+            take_shares(id);
         }
         atomic_add(&pool.inside, -1);
     }
@@ -178,7 +189,7 @@ static void start_workers(int64_t wanted) {
         told = 1;
         forget_workers_in_a_child();
     }
-    while (pool.workers < wanted && pool.workers < MOST_WORKERS && start_thread(pool.workers + 1)) {
+    while (pool.workers < wanted && start_thread(pool.workers + 1)) {
         pool.workers++;
     }
 }
@@ -190,14 +201,15 @@ void pool_run(pool_task *task, void *context, int64_t count, int threads) {
         }
         return;
     }
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
     start_workers(threads - 1);
     pool.task = task;
     pool.context = context;
-    pool.count = count;
-    pool.share = count / ((int64_t)threads * SHARES);
-    if (pool.share < 1) pool.share = 1;
+    for (int64_t i = 0; i < threads; i++) {
+        atomic_set(&pool.shares[i].next, i * count / threads);
+        pool.shares[i].end = (i + 1) * count / threads;
+    }
     atomic_set(&pool.threads, threads);
-    atomic_set(&pool.next, 0);
     atomic_set(&pool.open, 1);
     atomic_add(&pool.job, 1);
     if (atomic_get(&pool.asleep) > 0) {
@@ -205,7 +217,7 @@ void pool_run(pool_task *task, void *context, int64_t count, int threads) {
         wake_all();
         lock_leave();
     }
-    take_shares();
+    take_shares(0);
     atomic_set(&pool.open, 0);
     for (int64_t waited = 0; atomic_get(&pool.inside) > 0; waited++) { /* others finish the shares they have begun */
         if (waited < 1000) {

@@ -4,20 +4,38 @@
 
 #include "ternary.h"
 
-/* sums[t][row] = sum over all words of the row's four codes (less `zero`) times the token's four values.
-   A byte gives up its fields from the lowest: code = byte % base, then byte /= base. */
-TERNARY_INLINE void panel_times_tile(int base, int fields, int zero, const uint8_t *panel, int64_t steps,
-                                     const uint32_t *x, int tokens, int32_t *sums) {
+/* One byte into its weights. */
+typedef void decode(int byte, int *weights);
+
+TERNARY_INLINE void decode_2bit(int byte, int *weights) {
+    for (int f = 0; f < TERNARY_2BIT_FIELDS; f++) {
+        weights[f] = (byte >> (2 * f) & 3) - TERNARY_ZERO;
+    }
+}
+
+TERNARY_INLINE void decode_base3(int byte, int *weights) {
+    int v = byte < 192 ? byte % 64 : 64 + (byte - 192) / 3;
+    for (int f = 0; f < 4; f++, v /= 3) {
+        weights[f] = v % 3 - TERNARY_ZERO;
+    }
+    weights[4] = (byte < 192 ? byte / 64 : byte % 3) - TERNARY_ZERO;
+}
+
+TERNARY_INLINE void decode_int8(int byte, int *weights) { weights[0] = byte - TERNARY_INT8_ZERO; }
+
+/* sums[t][row] = sum over all words of the row's four weights times the token's four values. */
+TERNARY_INLINE void multiply(decode *decode_byte, const int fields, const uint8_t *panel, int64_t steps,
+                             const uint32_t *x, int tokens, int32_t *sums) {
     memset(sums, 0, (size_t)tokens * TERNARY_PANEL_ROWS * sizeof *sums);
     for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += fields * tokens) {
         for (int row = 0; row < TERNARY_PANEL_ROWS; row++) {
             for (int b = 0; b < 4; b++) {
-                int byte = panel[4 * row + b];
-                for (int f = 0; f < fields; f++, byte /= base) {
-                    const int weight = byte % base - zero;
+                int weights[TERNARY_BASE3_FIELDS];
+                decode_byte(panel[4 * row + b], weights);
+                for (int f = 0; f < fields; f++) {
                     for (int t = 0; t < tokens; t++) {
                         const int8_t *word = (const int8_t *)(x + f * tokens + t);
-                        sums[t * TERNARY_PANEL_ROWS + row] += weight * word[b]; /* at most 128 K, or 128^2 K for int8 */
+                        sums[t * TERNARY_PANEL_ROWS + row] += weights[f] * word[b]; /* at most 128 K; int8: 128^2 K */
                     }
                 }
             }
@@ -27,20 +45,20 @@ TERNARY_INLINE void panel_times_tile(int base, int fields, int zero, const uint8
 
 static void ternary_2bit_scalar(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
                                 int32_t *sums) {
-    (void)x_sums;
-    panel_times_tile(4, TERNARY_2BIT_FIELDS, TERNARY_ZERO, panel, steps, x, tokens, sums);
+    (void)x_sums; /* weights are signed here: nothing to take off */
+    multiply(decode_2bit, TERNARY_2BIT_FIELDS, panel, steps, x, tokens, sums);
 }
 
 static void ternary_base3_scalar(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
                                  int32_t *sums) {
     (void)x_sums;
-    panel_times_tile(3, TERNARY_BASE3_FIELDS, TERNARY_ZERO, panel, steps, x, tokens, sums);
+    multiply(decode_base3, TERNARY_BASE3_FIELDS, panel, steps, x, tokens, sums);
 }
 
 static void ternary_int8_scalar(const uint8_t *panel, int64_t steps, const uint32_t *x, const int32_t *x_sums, int tokens,
                                 int32_t *sums) {
     (void)x_sums;
-    panel_times_tile(256, TERNARY_INT8_FIELDS, TERNARY_INT8_ZERO, panel, steps, x, tokens, sums);
+    multiply(decode_int8, TERNARY_INT8_FIELDS, panel, steps, x, tokens, sums);
 }
 
 static int supported(void) { return 1; }

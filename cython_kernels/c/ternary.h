@@ -17,27 +17,32 @@
 
 enum { TERNARY_2BIT, TERNARY_BASE3, TERNARY_INT8, TERNARY_FORMATS };
 
-/* Fields of a byte, which is also the words of a step: byte = sum of code[f] * base^f, and field f of byte b of a row
-   is the code of column 4 f + b of the step. */
-#define TERNARY_2BIT_FIELDS 4 /* base 4: 16 columns a step, 2.0 bits a weight */
-#define TERNARY_BASE3_FIELDS 5 /* base 3: 20 columns a step, 1.6 bits a weight */
-#define TERNARY_INT8_FIELDS 1 /* the weight itself: 4 columns a step, 8 bits a weight */
+/* Fields of a byte, which is also the words of a step. Field f of byte b of a row is the code of column 4 f + b.
+   2 bit:  byte = c0 + 4 c1 + 16 c2 + 64 c3
+   base 3: byte = 64 c4 + v for v < 64, else 192 + 3 (v - 64) + c4, where v = c0 + 3 c1 + 9 c2 + 27 c3 is 0 to 80
+   int8:   byte = c0 */
+#define TERNARY_2BIT_FIELDS 4  /* 16 columns a step, 2.0 bits a weight */
+#define TERNARY_BASE3_FIELDS 5 /* 20 columns a step, 1.6 bits a weight */
+#define TERNARY_INT8_FIELDS 1  /* 4 columns a step, 8 bits a weight */
 
 /* The code of a weight w is w + zero. Kernels may add up codes and subtract zero times the sum of x. */
 #define TERNARY_ZERO 1
 #define TERNARY_INT8_ZERO 128
 
-/* Largest K. A kernel may add the top 2-bit field unshifted (code << 6, at most 128) and divide the total by 64 at the
-   end: a quarter of the columns stands in that field, so 128 * 128 * K / 4 must fit into an int32_t. At this K the
-   most negative total is exactly -2^31. An int8 code is at most 255: 255 * 128 * K < 2^31. */
-#define TERNARY_K_MAX 524288
+/* Largest K. A kernel may add the top field unshifted (code << 6, at most 128) and divide the total by 64 at the end.
+   Of 2 bits a quarter of the columns stands in that field: 128 * 128 * K / 4 must fit into an int32_t, and at this K the
+   most negative total is exactly -2^31. Base 3 adds its last two fields so, two fifths of the columns. An int8 code is
+   at most 255: 255 * 128 * K < 2^31. */
+#define TERNARY_2BIT_K_MAX 524288
+#define TERNARY_BASE3_K_MAX 262144
 #define TERNARY_INT8_K_MAX 65536
 
 /* _Static_assert would need /std:c11 of MSVC: an array of size -1 does not compile anywhere. */
 typedef char ternary_check_step[TERNARY_PANEL_ROWS * 4 == TERNARY_STEP_BYTES ? 1 : -1];
 typedef char ternary_check_block[2 * TERNARY_BLOCK_BYTES == TERNARY_STEP_BYTES ? 1 : -1];
-typedef char ternary_check_base3[3 * 3 * 3 * 3 * 3 <= 256 && TERNARY_BASE3_FIELDS == 5 ? 1 : -1];
-typedef char ternary_check_top_field[128LL * 128 * TERNARY_K_MAX / 4 <= 2147483648LL ? 1 : -1];
+typedef char ternary_check_base3[3 * 64 + 3 * (3 * 3 * 3 * 3 - 64) <= 256 ? 1 : -1];
+typedef char ternary_check_base3_top[128LL * 128 * TERNARY_BASE3_K_MAX / 5 * 2 < 2147483648LL ? 1 : -1];
+typedef char ternary_check_top_field[128LL * 128 * TERNARY_2BIT_K_MAX / 4 <= 2147483648LL ? 1 : -1];
 typedef char ternary_check_int8[255LL * 128 * TERNARY_INT8_K_MAX < 2147483648LL ? 1 : -1];
 
 /* Most tokens that a kernel is given at once: 12 x 2 accumulators of 16 rows leave 8 of 32 vector registers free. */
@@ -67,6 +72,12 @@ extern const ternary_backend ternary_scalar, ternary_neon, ternary_avx2, ternary
 
 /* Row `index` of the ladder, slowest first; NULL past the last. */
 const ternary_backend *ternary_row(int index);
+
+/* A core alone asks for too few cache lines at a time to fill the memory bus. So a kernel that reads weights once asks
+   for lines far ahead into the second-level cache, and for near ones into the first. Past the end of a panel comes the
+   next one of the same thread; past the end of the weights nothing happens: a prefetch cannot fail. */
+#define TERNARY_FAR 16384
+#define TERNARY_NEAR 1536
 
 /* The kernels are compiled for the oldest CPU; a file with TERNARY_TARGET("avx2") before each function switches its
    instructions on. MSVC takes intrinsics as they are. */
