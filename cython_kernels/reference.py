@@ -275,7 +275,6 @@ def _panels_and_steps(N: int, K: int, layout: Format) -> tuple[int, int]:
             )
         if value < 0:
             raise ValueError(f"{name} is {value}, wanted 0 or more: pass the shape of the codes")
-    most = layout.K_max
-    if K > most:
-        raise ValueError(f"K is {K}, wanted at most {most}: split the columns and add the products")
+    if layout.K_max < K:
+        raise ValueError(f"K is {K}, wanted at most {layout.K_max}: split the columns and add the products")
     return -(-N // PANEL_ROWS), -(-K // layout.step_columns)
