@@ -8,6 +8,7 @@ What lives where (a module imports only from lines below its own):
     widgets     a pure state function and a thin ipywidgets view each
     exercises   @exercise and answer(), the references and their cases
     models      load(name) -> model and tokenizer, with a memory guard
+    ternary     BitNet's arithmetic: to train with, and packed, for the kernels
     figures     rows and arrays -> plotly Figure
     catalog     the facts of every model    claims   claim, source, your number, verdict
     ledger      rows whose totals check themselves
