@@ -14,6 +14,7 @@ PANEL_ROWS = 32
 BLOCK_ROWS = 16
 STEP_BYTES = 128  # a step of a panel: 32 rows x 4 bytes, in two blocks of 16 rows
 LANES = 16  # of the sum of squares
+MOST = (1 << 31) - 1  # rows, and tokens: the frame in C multiplies their numbers as int64
 
 INT8, UINT8, FLOAT32 = np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.float32)
 
@@ -122,7 +123,7 @@ class Matrix:
 
     def __init__(self, packed, N, K, *, format="2bit", scale=1.0):
         check_packed(packed, N, K, format)
-        self.packed, self.N, self.K, self.format, self.held = packed, N, K, format, format
+        self.packed, self.N, self.K, self.format, self.held = packed, int(N), int(K), format, format
         self.scale = check_scale(scale, N)
         self._codes = None
 
@@ -132,6 +133,7 @@ class Matrix:
 
     def matmul(self, x, threads=None):
         check_x(x, self.K, INT8)
+        check_threads(threads)
         return x.astype(np.int32) @ self.codes().T.astype(np.int32)  # |sum| < 2^31: README.md, Exactness
 
     def codes(self):
@@ -146,12 +148,12 @@ def quantize(x: np.ndarray, norm: np.ndarray | None = None, eps: float = 0.0) ->
 
     x: (M, K) float32. norm: (K,) float32, the weight of an RMSNorm with `eps` that comes first; None leaves it out.
     Returns codes (M, K) int8 and scale (M,) float32: x is about codes / scale.
-    ValueError: shapes that do not fit, or a token that holds nan or inf.
+    ValueError: shapes that do not fit, or a token that holds nan or inf (as 0 / 0 is, of zeros where eps is 0).
     Source: BitLinear.activation_quant in transformers/integrations/bitnet.py.
     """
     check_x(x, None, FLOAT32)
-    check_norm(norm, x.shape[1])
-    with np.errstate(over="ignore", invalid="ignore"):  # inf and nan are told below
+    check_norm(norm, x.shape[1], eps)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # inf and nan are told below
         if norm is not None:
             x = rms_norm(x, norm, eps)
         largest = np.abs(x).max(axis=1, initial=0.0)
@@ -185,6 +187,12 @@ def linear(
 
     x is quantized once, by `quantize(x, norm, eps)`; then y = sum * (scale of the row / scale of the token).
     """
+    matrices = tuple(matrices)
+    for index, matrix in enumerate(matrices):
+        if not hasattr(matrix, "held"):
+            raise TypeError(f"matrices[{index}] is a {type(matrix).__name__}, wanted what matrix() returns")
+        check_x(x, matrix.K, FLOAT32)
+    check_threads(threads)
     codes, x_scale = quantize(x, norm, eps)
     return tuple(
         matrix.matmul(codes).astype(np.float32) * (matrix.scale / x_scale[:, None]).astype(np.float32)
@@ -201,7 +209,7 @@ def empty(count: int) -> np.ndarray:
 
 def format_named(name: str) -> Format:
     """The Format called `name`; ValueError lists the names."""
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         raise ValueError(f"there is no format {name!r}, wanted one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
@@ -228,17 +236,33 @@ def check_x(x: np.ndarray, K: int | None, dtype: np.dtype) -> None:
     check_array("x", x, dtype, ("M", "K"), f"{what}, one token a row")
     if K is not None and x.shape[1] != K:
         raise ValueError(f"x has {x.shape[1]} columns, wanted K = {K}: x is (tokens, K), one token a row")
+    if x.shape[0] > MOST:
+        raise ValueError(f"x has {x.shape[0]} tokens, wanted at most {MOST}: pass fewer at a time")
     if not x.flags.c_contiguous:
         raise ValueError(f"x of shape {x.shape} is not C-contiguous: pass np.ascontiguousarray(x)")
+    check_aligned("x", x)
 
 
-def check_norm(norm: np.ndarray | None, K: int) -> None:
-    """Raise TypeError or ValueError unless norm is None or (K,) float32, contiguous."""
+def check_norm(norm: np.ndarray | None, K: int, eps: float) -> None:
+    """Raise TypeError or ValueError unless norm is None, or (K,) float32, contiguous, and eps a number from 0 on."""
     if norm is None:
         return
     check_array("norm", norm, FLOAT32, ("K",), "pass the RMSNorm's weight as float32")
     if norm.size != K or not norm.flags.c_contiguous:
         raise ValueError(f"norm has {norm.size} values, wanted K = {K}, contiguous: one weight for each column of x")
+    check_aligned("norm", norm)
+    if not 0 <= eps < np.inf:
+        raise ValueError(f"eps is {eps}, wanted 0 or more: pass the RMSNorm's own")
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise TypeError or ValueError unless threads is None (the default) or an int from 1 on."""
+    if threads is None:
+        return
+    if not isinstance(threads, (int, np.integer)):
+        raise TypeError(f"threads is a {type(threads).__name__}, wanted an int, or None for the default")
+    if threads < 1:
+        raise ValueError(f"threads is {threads}, wanted 1 or more, or None for the default")
 
 
 def check_scale(scale: float | np.ndarray, N: int) -> np.ndarray:
@@ -248,7 +272,11 @@ def check_scale(scale: float | np.ndarray, N: int) -> np.ndarray:
         raise TypeError(f"scale is {array.dtype}, wanted a number or float32 (N,)")
     if array.shape not in ((), (N,)):
         raise ValueError(f"scale has shape {array.shape}, wanted one number or ({N},): one for each row")
-    return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+    with np.errstate(over="ignore"):  # inf is told below
+        array = np.require(array, FLOAT32, ["C", "ALIGNED"])
+    if not np.isfinite(array).all():
+        raise ValueError("scale holds nan or inf as float32, wanted numbers: look at where the weights come from")
+    return array
 
 
 def check_finite(largest: np.ndarray) -> None:
@@ -256,6 +284,11 @@ def check_finite(largest: np.ndarray) -> None:
     if not np.isfinite(largest).all():
         token = int(np.flatnonzero(~np.isfinite(largest))[0])
         raise ValueError(f"token {token} of x holds nan or inf (after its norm): look at the layer before")
+
+
+def check_aligned(name: str, array: np.ndarray) -> None:
+    if not array.flags.aligned:
+        raise ValueError(f"{name} begins at an address that is no multiple of {array.itemsize}: pass {name}.copy()")
 
 
 def check_array(name: str, array: np.ndarray, dtype: np.dtype, axes: tuple[str, ...], remedy: str) -> None:
@@ -268,13 +301,16 @@ def check_array(name: str, array: np.ndarray, dtype: np.dtype, axes: tuple[str, 
 
 
 def _panels_and_steps(N: int, K: int, layout: Format) -> tuple[int, int]:
-    for name, value in (("N", N), ("K", K)):
+    for name, value, most, remedy in (
+        ("N", N, MOST, "split the rows"),
+        ("K", K, layout.K_max, "split the columns and add the products"),
+    ):
         if not isinstance(value, (int, np.integer)):
             raise TypeError(
                 f"{name} is the {type(value).__name__} {value!r}, wanted an int: pass the shape of the codes"
             )
         if value < 0:
             raise ValueError(f"{name} is {value}, wanted 0 or more: pass the shape of the codes")
-    if layout.K_max < K:
-        raise ValueError(f"K is {K}, wanted at most {layout.K_max}: split the columns and add the products")
-    return -(-N // PANEL_ROWS), -(-K // layout.step_columns)
+        if value > most:
+            raise ValueError(f"{name} is {value}, wanted at most {most}: {remedy}")
+    return -(-int(N) // PANEL_ROWS), -(-int(K) // layout.step_columns)

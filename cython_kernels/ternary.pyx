@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from libc.math cimport NAN
+from libc.limits cimport INT_MAX
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -93,6 +94,61 @@ def set_default_threads(int threads):
     _threads = threads
 
 
+cdef int _team(threads) except -1:
+    if threads is None:
+        return _threads
+    reference.check_threads(threads)
+    return min(threads, INT_MAX)
+
+
+# A buffer of bytes passes for int8, whoever owns it: only an array of the very type goes without check_x. The checks
+# in Python say what is wrong; what they cost is not spent on arrays that fit.
+cdef object _ndarray = np.ndarray, _INT8 = reference.INT8, _FLOAT32 = reference.FLOAT32
+cdef int64_t _MOST = reference.MOST
+
+
+cdef const int8_t[:, ::1] _int8_rows(x, int64_t K) except *:
+    cdef const int8_t[:, ::1] view
+    if type(x) is not _ndarray or x.dtype is not _INT8:
+        reference.check_x(x, K, _INT8)
+    try:
+        view = x
+    except (BufferError, ValueError):
+        reference.check_x(x, K, _INT8)
+        raise
+    if view.shape[1] != K or view.shape[0] > _MOST:
+        reference.check_x(x, K, _INT8)
+    return view
+
+
+cdef const float[:, ::1] _float_rows(x) except *:
+    cdef const float[:, ::1] view
+    if type(x) is not _ndarray or x.dtype is not _FLOAT32:
+        reference.check_x(x, None, _FLOAT32)
+    try:
+        view = x
+    except (BufferError, ValueError):
+        reference.check_x(x, None, _FLOAT32)
+        raise
+    if <size_t>&view[0, 0] % sizeof(float) or view.shape[0] > _MOST:
+        reference.check_x(x, None, _FLOAT32)
+    return view
+
+
+cdef const float[::1] _norm_weights(norm, int64_t K, float eps) except *:
+    cdef const float[::1] view
+    if type(norm) is not _ndarray or norm.dtype is not _FLOAT32:
+        reference.check_norm(norm, K, eps)
+    try:
+        view = norm
+    except (BufferError, ValueError):
+        reference.check_norm(norm, K, eps)
+        raise
+    if view.shape[0] != K or <size_t>&view[0] % sizeof(float) or not 0 <= eps < INFINITY:
+        reference.check_norm(norm, K, eps)
+    return view
+
+
 cdef class Matrix:
     cdef ternary_matrix c  # all but y
     cdef const uint8_t[::1] weights_view  # holds the buffers that c points into
@@ -101,7 +157,7 @@ cdef class Matrix:
     cdef readonly str format, held, backend
     cdef readonly object scale
 
-    def __init__(self, packed, N, K, *, str format="2bit", scale=1.0, str backend):
+    def __cinit__(self, packed, N, K, *, format="2bit", scale=1.0, backend):  # once: c never outlives its buffers
         reference.check_packed(packed, N, K, format)
         self.scale = reference.check_scale(scale, N)
         if backend not in _index:
@@ -115,11 +171,9 @@ cdef class Matrix:
         self.c.kernel = row.kernels[self.c.format]
         self.c.N = N
         self.weights_view = packed
-        if packed.size:
-            self.c.weights = &self.weights_view[0]
+        self.c.weights = &self.weights_view[0]
         self.scale_view = np.atleast_1d(self.scale)
-        if self.scale_view.shape[0]:
-            self.c.scale = &self.scale_view[0]
+        self.c.scale = &self.scale_view[0]
         self.c.scale_step = self.scale.ndim
 
     @property
@@ -127,14 +181,8 @@ cdef class Matrix:
         return self.weights_view.shape[0]
 
     def matmul(self, x, threads=None):
-        cdef const int8_t[:, ::1] view
-        try:
-            view = x
-        except (BufferError, TypeError, ValueError):
-            reference.check_x(x, self.K, reference.INT8)
-            raise
-        if view.shape[1] != self.K:
-            reference.check_x(x, self.K, reference.INT8)
+        cdef const int8_t[:, ::1] view = _int8_rows(x, self.K)
+        cdef int team = _team(threads)
         cdef int64_t M = view.shape[0]
         y = np.empty((M, self.N), np.int32)
         if M == 0 or self.N == 0:
@@ -142,78 +190,58 @@ cdef class Matrix:
         cdef int32_t[:, ::1] y_view = y
         cdef ternary_matrix c = self.c
         c.y = &y_view[0, 0]
-        cdef const int8_t *first = &view[0, 0] if self.K > 0 else NULL
-        cdef int team = _threads if threads is None else threads
         cdef matmul_status status
         with nogil:
-            status = ternary_matmul(&c, 1, first, M, self.K, team)
+            status = ternary_matmul(&c, 1, &view[0, 0], M, self.K, team)
         if status != MATMUL_DONE:
             raise MemoryError(f"no memory for {M} x {self.K} activations")
         return y
 
 
-cdef const float[:, ::1] _float_rows(x) except *:
-    cdef const float[:, ::1] view
-    try:
-        view = x
-    except (BufferError, TypeError, ValueError):
-        reference.check_x(x, None, reference.FLOAT32)
-        raise
-    return view
-
-
-cdef const float[::1] _norm_weights(norm, int64_t K) except *:
-    cdef const float[::1] view
-    try:
-        view = norm
-    except (BufferError, TypeError, ValueError):
-        reference.check_norm(norm, K)
-        raise
-    if view.shape[0] != K:
-        reference.check_norm(norm, K)
-    return view
-
-
 def quantize(x, norm=None, float eps=0.0):
     cdef const float[:, ::1] view = _float_rows(x)
-    cdef int64_t M = view.shape[0], K = view.shape[1], m
+    cdef int64_t M = view.shape[0], K = view.shape[1], m, bad_token = -1
     cdef const float[::1] norm_view
     cdef const float *norm_first = NULL
     if norm is not None:
-        norm_view = _norm_weights(norm, K)
-        norm_first = &norm_view[0] if K > 0 else NULL
+        norm_view = _norm_weights(norm, K, eps)
+        norm_first = &norm_view[0]
     codes, scale = np.empty((M, K), np.int8), np.empty(M, np.float32)
     cdef int8_t[:, ::1] codes_view = codes
     cdef float[::1] scale_view = scale
     with nogil:
         for m in range(M):
-            quantize_token(
-                &view[m, 0], K, norm_first, eps, &codes_view[m, 0], &scale_view[m])
-    reference.check_finite(np.where(scale == 0, NAN, 0))
+            quantize_token(&view[m, 0], K, norm_first, eps, &codes_view[m, 0], &scale_view[m])
+            if scale_view[m] == 0 and bad_token < 0:
+                bad_token = m
+    if bad_token >= 0:
+        _refuse(bad_token)
     return codes, scale
+
+
+cdef _refuse(int64_t token):
+    reference.check_finite(np.where(np.arange(token + 1) == token, NAN, 0))
 
 
 def linear(matrices, x, norm=None, float eps=0.0, threads=None):
     cdef const float[:, ::1] view
     cdef int64_t M, K, bad_token = 0
-    cdef int count = len(matrices), team = _threads if threads is None else threads
+    cdef int count, team = _team(threads)
     cdef const float[::1] norm_view
     cdef const float *norm_first = NULL
-    cdef const float *first = NULL
     cdef Matrix matrix
     cdef float[:, ::1] y_view
     cdef matmul_status status = MATMUL_DONE
     cdef int i
+    matrices = tuple(matrices)  # ours: they stay alive while C reads them, whatever other threads do to a list
     for other in matrices:
         if not isinstance(other, Matrix):
             return reference.linear(matrices, x, norm, eps, threads)
     view = _float_rows(x)
-    M, K = view.shape[0], view.shape[1]
+    M, K, count = view.shape[0], view.shape[1], len(matrices)
     if norm is not None:
-        norm_view = _norm_weights(norm, K)
-        norm_first = &norm_view[0] if K > 0 else NULL
-    if K > 0 and M > 0:
-        first = &view[0, 0]
+        norm_view = _norm_weights(norm, K, eps)
+        norm_first = &norm_view[0]
     cdef ternary_matrix *c = <ternary_matrix *>malloc(max(count, 1) * sizeof(ternary_matrix))
     if c == NULL:
         raise MemoryError(f"no memory for {count} matrices")
@@ -222,22 +250,21 @@ def linear(matrices, x, norm=None, float eps=0.0, threads=None):
         for i in range(count):
             matrix = matrices[i]
             if matrix.K != K:
-                reference.check_x(x, matrix.K, reference.FLOAT32)
+                reference.check_x(x, matrix.K, _FLOAT32)
             y = np.empty((M, matrix.N), np.float32)
             ys.append(y)
             c[i] = matrix.c
-            if M > 0 and matrix.N > 0:
-                y_view = y
-                c[i].y = &y_view[0, 0]
+            y_view = y
+            c[i].y = &y_view[0, 0]
         if M > 0:
             with nogil:
-                status = ternary_linear(c, count, first, M, K, norm_first, eps, team, &bad_token)
+                status = ternary_linear(c, count, &view[0, 0], M, K, norm_first, eps, team, &bad_token)
     finally:
         free(c)
     if status == MATMUL_NO_MEMORY:
         raise MemoryError(f"no memory for {M} x {K} activations")
     if status == MATMUL_NOT_FINITE:
-        reference.check_finite(np.array([0.0] * bad_token + [NAN]))
+        _refuse(bad_token)
     return tuple(ys)
 
 

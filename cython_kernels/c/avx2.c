@@ -38,19 +38,20 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
         total[r] = _mm256_set1_epi32(-x_sum);
         total4[r] = _mm256_setzero_si256();
     }
-    while (steps > 0) {
-        const int64_t some = steps < STEPS_2BIT ? steps : STEPS_2BIT;
+    for (int64_t s = 0; s < steps;) {
+        const int64_t end = steps - s < STEPS_2BIT ? steps : s + STEPS_2BIT;
         __m256i low[REGISTERS], high[REGISTERS];
         TERNARY_UNROLL
         for (int r = 0; r < REGISTERS; r++) {
             low[r] = high[r] = _mm256_setzero_si256();
         }
-        for (int64_t s = 0; s < some; s++, panel += TERNARY_STEP_BYTES, x += TERNARY_2BIT_FIELDS) {
-            prefetch(panel);
+        for (; s < end; s++, x += TERNARY_2BIT_FIELDS) {
+            const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
+            prefetch(panel, s, steps);
             const __m256i x0 = broadcast(x[0]), x1 = broadcast(x[1]), x2 = broadcast(x[2]), x3 = broadcast(x[3]);
             TERNARY_UNROLL
             for (int r = 0; r < REGISTERS; r++) {
-                const __m256i fields01 = load(panel + 32 * r);
+                const __m256i fields01 = load(step + 32 * r);
                 const __m256i fields23 = _mm256_srli_epi16(fields01, 4);
                 low[r] = _mm256_add_epi16(low[r], _mm256_maddubs_epi16(_mm256_and_si256(fields01, three), x0));
                 high[r] = _mm256_add_epi16(high[r], _mm256_maddubs_epi16(_mm256_and_si256(fields01, twelve), x1));
@@ -63,7 +64,6 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
             total[r] = _mm256_add_epi32(total[r], widen(low[r]));
             total4[r] = _mm256_add_epi32(total4[r], widen(high[r])); /* |total4| <= 8 * 128 * K / 2 <= 2^28 */
         }
-        steps -= some;
     }
     TERNARY_UNROLL
     for (int r = 0; r < REGISTERS; r++) {
@@ -139,25 +139,26 @@ TARGET static void ternary_int8_avx2(const uint8_t *panel, int64_t steps, const 
                                      int tokens, int32_t *sums) {
     const __m256i fifteen = _mm256_set1_epi8(15);
     for (int t = 0; t < tokens; t++, x++, sums += TERNARY_PANEL_ROWS) {
-        const uint8_t *bytes = panel;
         const uint32_t *word = x;
         __m256i total[REGISTERS];
         TERNARY_UNROLL
         for (int r = 0; r < REGISTERS; r++) {
             total[r] = _mm256_set1_epi32(-TERNARY_INT8_ZERO * x_sums[t]);
         }
-        for (int64_t left = steps; left > 0; left -= STEPS_INT8) {
-            const int64_t some = left < STEPS_INT8 ? left : STEPS_INT8;
+        for (int64_t s = 0; s < steps;) {
+            const int64_t end = steps - s < STEPS_INT8 ? steps : s + STEPS_INT8;
             __m256i low[REGISTERS], high[REGISTERS];
             TERNARY_UNROLL
             for (int r = 0; r < REGISTERS; r++) {
                 low[r] = high[r] = _mm256_setzero_si256();
             }
-            for (int64_t s = 0; s < some; s++, bytes += TERNARY_STEP_BYTES, word += tokens) {
+            for (; s < end; s++, word += tokens) {
+                const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
                 const __m256i w = broadcast(*word);
+                prefetch(panel, s, steps);
                 TERNARY_UNROLL
                 for (int r = 0; r < REGISTERS; r++) {
-                    const __m256i both = load(bytes + 32 * r);
+                    const __m256i both = load(step + 32 * r);
                     const __m256i up = _mm256_and_si256(_mm256_srli_epi16(both, 4), fifteen);
                     low[r] = _mm256_add_epi16(low[r], _mm256_maddubs_epi16(_mm256_and_si256(both, fifteen), w));
                     high[r] = _mm256_add_epi16(high[r], _mm256_maddubs_epi16(up, w));

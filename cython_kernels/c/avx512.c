@@ -24,10 +24,11 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
     for (int f = 0; f < 4; f++) {
         acc[f][0] = acc[f][1] = _mm512_set1_epi32(f == 0 ? -x_sum : 0);
     }
-    for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += TERNARY_2BIT_FIELDS) {
-        prefetch(panel);
-        const __m512i block0 = _mm512_loadu_si512(panel);
-        const __m512i block1 = _mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES);
+    for (int64_t s = 0; s < steps; s++, x += TERNARY_2BIT_FIELDS) {
+        const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
+        const __m512i block0 = _mm512_loadu_si512(step);
+        const __m512i block1 = _mm512_loadu_si512(step + TERNARY_BLOCK_BYTES);
+        prefetch(panel, s, steps);
         TERNARY_UNROLL
         for (int f = 0; f < 4; f++) {
             const __m512i word = _mm512_set1_epi32((int)x[f]);
@@ -101,10 +102,11 @@ TARGET TERNARY_INLINE void some_tokens_int8(const int tokens, const uint8_t *pan
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = acc[t][1] = _mm512_set1_epi32(-TERNARY_INT8_ZERO * x_sums[t]);
     }
-    for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += stride) {
-        prefetch(panel);
-        const __m512i block0 = _mm512_loadu_si512(panel);
-        const __m512i block1 = _mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES);
+    for (int64_t s = 0; s < steps; s++, x += stride) {
+        const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
+        const __m512i block0 = _mm512_loadu_si512(step);
+        const __m512i block1 = _mm512_loadu_si512(step + TERNARY_BLOCK_BYTES);
+        prefetch(panel, s, steps);
         TERNARY_UNROLL
         for (int t = 0; t < tokens; t++) {
             const __m512i word = _mm512_set1_epi32((int)x[t]);

@@ -53,12 +53,13 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
     for (int f = 0; f < 4; f++) {
         acc[f][0] = acc[f][1] = _mm512_set1_epi32(f == 0 ? -x_sum : 0);
     }
-    for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES, x += TERNARY_BASE3_FIELDS) {
-        prefetch(panel);
+    for (int64_t s = 0; s < steps; s++, x += TERNARY_BASE3_FIELDS) {
+        const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
+        prefetch(panel, s, steps);
         TERNARY_UNROLL
         for (int h = 0; h < 2; h++) {
             __m512i fifth;
-            const __m512i fields = expand(_mm512_loadu_si512(panel + h * TERNARY_BLOCK_BYTES), &all, &fifth);
+            const __m512i fields = expand(_mm512_loadu_si512(step + h * TERNARY_BLOCK_BYTES), &all, &fifth);
             TERNARY_UNROLL
             for (int f = 0; f < 4; f++) {
                 const __m512i word = _mm512_set1_epi32((int)x[f]);

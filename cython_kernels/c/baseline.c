@@ -15,6 +15,8 @@ typedef struct {
 
 /* Rows go to threads in pieces that are long enough for the prefetchers. */
 #define ROWS 8
+#define FAR_BYTES 16384
+#define NEAR_BYTES 2560
 
 static float half_to_float(uint16_t h) {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
@@ -36,9 +38,15 @@ static float half_to_float(uint16_t h) {
 
 #include <immintrin.h>
 
-#include "prefetch.h"
+/* 64 weights that come later, at two distances: this reaches the read limit, and no prefetch half of it. */
+TERNARY_INLINE void prefetch_row(const uint16_t *weights) {
+    for (int line = 0; line < 128; line += 64) {
+        _mm_prefetch((const char *)weights + FAR_BYTES + line, _MM_HINT_T1);
+        _mm_prefetch((const char *)weights + NEAR_BYTES + line, _MM_HINT_T0);
+    }
+}
 
-/* Four accumulators hide the latency of the additions, and weights are asked for as the ternary kernels do. */
+/* Four accumulators hide the latency of the additions. */
 TERNARY_TARGET("avx512f")
 static void rows_avx512(void *context, int64_t index) {
     const gemv *g = context;
@@ -47,7 +55,7 @@ static void rows_avx512(void *context, int64_t index) {
         __m512 acc[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
         int64_t k = 0;
         for (; k + 64 <= g->K; k += 64) {
-            prefetch((const uint8_t *)(w + k));
+            prefetch_row(w + k);
             TERNARY_UNROLL
             for (int i = 0; i < 4; i++) {
                 const __m512 wide = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w + k + 16 * i)));
@@ -70,7 +78,7 @@ static void rows_avx2(void *context, int64_t index) {
         __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
         int64_t k = 0;
         for (; k + 32 <= g->K; k += 32) {
-            if (k % 64 == 0) prefetch((const uint8_t *)(w + k));
+            if (k % 64 == 0) prefetch_row(w + k);
             TERNARY_UNROLL
             for (int i = 0; i < 4; i++) {
                 const __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(w + k + 8 * i)));
@@ -142,7 +150,7 @@ int fp16_gemv(const uint16_t *weights, int64_t N, int64_t K, const float *x, flo
 #if defined(_MSC_VER) && !defined(__clang__)
 #define PREFETCH(word) ((void)0)
 #else
-#define PREFETCH(word) __builtin_prefetch((const uint8_t *)(word) + TERNARY_FAR, 0, 2)
+#define PREFETCH(word) __builtin_prefetch((const uint8_t *)(word) + FAR_BYTES, 0, 2)
 #endif
 
 typedef struct {

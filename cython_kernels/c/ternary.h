@@ -73,12 +73,6 @@ extern const ternary_backend ternary_scalar, ternary_neon, ternary_avx2, ternary
 /* Row `index` of the ladder, slowest first; NULL past the last. */
 const ternary_backend *ternary_row(int index);
 
-/* A core alone asks for too few cache lines at a time to fill the memory bus. So a kernel that reads weights once asks
-   for lines far ahead into the second-level cache, and for near ones into the first. Past the end of a panel comes the
-   next one of the same thread; past the end of the weights nothing happens: a prefetch cannot fail. */
-#define TERNARY_FAR 16384
-#define TERNARY_NEAR 1536
-
 /* The kernels are compiled for the oldest CPU; a file with TERNARY_TARGET("avx2") before each function switches its
    instructions on. MSVC takes intrinsics as they are. */
 #if defined(_MSC_VER) && !defined(__clang__)
