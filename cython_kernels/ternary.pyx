@@ -49,9 +49,9 @@ cdef extern from "matmul.h":
         MATMUL_DONE, MATMUL_NO_MEMORY, MATMUL_NOT_FINITE
 
     matmul_status ternary_matmul(
-        const ternary_matrix *, int, const int8_t *, int64_t, int64_t, int) noexcept nogil
+        ternary_matrix *, int, const int8_t *, int64_t, int64_t, int) noexcept nogil
     matmul_status ternary_linear(
-        const ternary_matrix *, int, const float *, int64_t, int64_t, const float *, float, int, int64_t *) noexcept nogil
+        ternary_matrix *, int, const float *, int64_t, int64_t, const float *, float, int, int64_t *) noexcept nogil
 
 
 cdef extern from "quantize.h":

@@ -1,5 +1,6 @@
 #include "baseline.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -41,8 +42,8 @@ static float half_to_float(uint16_t h) {
 /* 64 weights that come later, at two distances: this reaches the read limit, and no prefetch half of it. */
 TERNARY_INLINE void prefetch_row(const uint16_t *weights) {
     for (int line = 0; line < 128; line += 64) {
-        _mm_prefetch((const char *)weights + FAR_BYTES + line, _MM_HINT_T1);
-        _mm_prefetch((const char *)weights + NEAR_BYTES + line, _MM_HINT_T0);
+        TERNARY_FETCH_L2((const uint8_t *)weights + FAR_BYTES + line);
+        TERNARY_FETCH_L1((const uint8_t *)weights + NEAR_BYTES + line);
     }
 }
 
@@ -138,7 +139,7 @@ int fp16_gemv(const uint16_t *weights, int64_t N, int64_t K, const float *x, flo
     gemv g = {weights, N, K, x, y};
     pool_task *task = rows_task();
     if (task == NULL) return 0;
-    pool_run(task, &g, (N + ROWS - 1) / ROWS, threads);
+    pool_run(NULL, NULL, task, &g, (N + ROWS - 1) / ROWS, threads);
     return 1;
 }
 
@@ -146,12 +147,6 @@ int fp16_gemv(const uint16_t *weights, int64_t N, int64_t K, const float *x, flo
 #define PIECES 1024
 #define STREAMS 4
 #define LINE 8 /* words of a cache line */
-
-#if defined(_MSC_VER) && !defined(__clang__)
-#define PREFETCH(word) ((void)0)
-#else
-#define PREFETCH(word) __builtin_prefetch((const uint8_t *)(word) + FAR_BYTES, 0, 2)
-#endif
 
 typedef struct {
     const uint64_t *words;
@@ -165,7 +160,7 @@ static void read_piece(void *context, int64_t index) {
     uint64_t found[STREAMS][LINE] = {{0}};
     for (int64_t i = 0; i < r->stream; i += LINE) {
         for (int s = 0; s < STREAMS; s++) {
-            PREFETCH(words + s * r->stream + i);
+            TERNARY_FETCH_L2((const uint8_t *)(words + s * r->stream + i) + FAR_BYTES);
             for (int j = 0; j < LINE; j++) {
                 found[s][j] ^= words[s * r->stream + i + j];
             }
@@ -181,7 +176,7 @@ static void read_piece(void *context, int64_t index) {
 uint64_t read_bytes(const void *memory, int64_t bytes, int threads) {
     reading r = {memory, bytes / 8 / (PIECES * STREAMS * LINE) * LINE, {0}};
     uint64_t all = 0;
-    pool_run(read_piece, &r, PIECES, threads);
+    pool_run(NULL, NULL, read_piece, &r, PIECES, threads);
     for (int i = 0; i < PIECES; i++) {
         all ^= r.found[i];
     }

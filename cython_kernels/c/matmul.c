@@ -6,31 +6,33 @@
 #include "pool.h"
 #include "quantize.h"
 
+#define WARM_BYTES 16384 /* what a worker fetches while the caller quantizes */
+
 static const int step_words[TERNARY_FORMATS] = {TERNARY_2BIT_FIELDS, TERNARY_BASE3_FIELDS, TERNARY_INT8_FIELDS};
 
 /* One call. Exactly one of x and x_float is there. */
 typedef struct {
-    const ternary_matrix *matrices;
+    ternary_matrix *matrices;
     int count;
     int64_t M, K;
     const int8_t *x;
     const float *x_float, *norm;
     float eps;
 
-    int64_t tiles;    /* tile i holds the tokens from i * M / tiles on */
+    int64_t tiles;    /* each holds M / tiles tokens, and the first M % tiles of them one more */
     int64_t words;    /* of a token: enough for whole steps of every matrix */
     uint32_t *tiled;  /* [tile][word][token of the tile] */
-    uint32_t *rows;   /* [token][word], where a tile has more than one token */
+    uint32_t *rows;   /* [token][word], where there is more than one token */
     int32_t *x_sums;  /* (M,) */
-    float *x_scale;   /* (M,) */
+    float *x_scale;   /* (M,); 0 where a token is not finite */
 } product;
 
-static int64_t steps_of(int64_t K, int format) {
-    const int64_t columns = 4 * step_words[format];
-    return (K + columns - 1) / columns;
-}
+static int64_t tokens_of(const product *p, int64_t tile) { return p->M / p->tiles + (tile < p->M % p->tiles); }
 
-static int64_t first_token(const product *p, int64_t tile) { return tile * p->M / p->tiles; }
+static int64_t first_token(const product *p, int64_t tile) {
+    const int64_t longer = p->M % p->tiles;
+    return tile * (p->M / p->tiles) + (tile < longer ? tile : longer);
+}
 
 /* One token's int8, from x or by quantizing; zeros behind the last column. */
 static void fill_row(const product *p, int64_t token, uint32_t *row) {
@@ -52,7 +54,7 @@ static void fill_row(const product *p, int64_t token, uint32_t *row) {
 static void fill_tile(void *context, int64_t tile) {
     const product *p = context;
     const int64_t first = first_token(p, tile);
-    const int64_t tokens = first_token(p, tile + 1) - first;
+    const int64_t tokens = tokens_of(p, tile);
     uint32_t *tiled = p->tiled + first * p->words;
     if (tokens == 1) {
         fill_row(p, first, tiled);
@@ -87,22 +89,36 @@ static void store(const product *p, const ternary_matrix *matrix, int64_t row, i
     }
 }
 
-/* Panel `index` of all matrices in a row, times all tokens: its weights stay in the cache while the tiles pass. */
+/* Panel `index` of all matrices in a row. */
+static const uint8_t *find_panel(const product *p, int64_t *index, const ternary_matrix **matrix) {
+    for (*matrix = p->matrices; *index >= (*matrix)->panels; (*matrix)++) {
+        *index -= (*matrix)->panels;
+    }
+    return (*matrix)->weights + *index * (*matrix)->steps * TERNARY_STEP_BYTES;
+}
+
+/* Into the second-level cache with it, as far as it is worth while. */
+static void fetch_panel(void *context, int64_t index) {
+    const ternary_matrix *matrix;
+    const uint8_t *panel = find_panel(context, &index, &matrix);
+    const int64_t bytes = matrix->steps * TERNARY_STEP_BYTES;
+    for (int64_t i = 0; i < bytes && i < WARM_BYTES; i += TERNARY_BLOCK_BYTES) {
+        TERNARY_FETCH_L2(panel + i);
+    }
+}
+
+/* One panel times all tokens: its weights stay in the cache while the tiles pass. */
 static void multiply_panel(void *context, int64_t index) {
     const product *p = context;
-    const ternary_matrix *matrix = p->matrices;
-    for (int64_t panels; index >= (panels = (matrix->N + TERNARY_PANEL_ROWS - 1) / TERNARY_PANEL_ROWS); matrix++) {
-        index -= panels;
-    }
-    const int64_t steps = steps_of(p->K, matrix->format);
-    const uint8_t *panel = matrix->weights + index * steps * TERNARY_STEP_BYTES;
-    for (int64_t tile = 0; tile < p->tiles; tile++) {
+    const ternary_matrix *matrix;
+    const uint8_t *panel = find_panel(p, &index, &matrix);
+    const int64_t least = p->M / p->tiles, longer = p->M % p->tiles;
+    for (int64_t tile = 0, first = 0; tile < p->tiles; tile++) {
         int32_t sums[TERNARY_TILE * TERNARY_PANEL_ROWS];
-        const int64_t first = first_token(p, tile);
-        const int tokens = (int)(first_token(p, tile + 1) - first);
-        matrix->kernel(panel, steps, p->tiled + first * p->words, p->x_sums + first, tokens, sums);
-        for (int t = 0; t < tokens; t++) {
-            store(p, matrix, index * TERNARY_PANEL_ROWS, first + t, sums + t * TERNARY_PANEL_ROWS);
+        const int tokens = (int)(least + (tile < longer));
+        matrix->kernel(panel, matrix->steps, p->tiled + first * p->words, p->x_sums + first, tokens, sums);
+        for (int t = 0; t < tokens; t++, first++) {
+            store(p, matrix, index * TERNARY_PANEL_ROWS, first, sums + t * TERNARY_PANEL_ROWS);
         }
     }
 }
@@ -112,20 +128,26 @@ static matmul_status multiply(product *p, int threads, int64_t *bad_token) {
     p->tiles = (p->M + TERNARY_TILE - 1) / TERNARY_TILE;
     p->words = (p->K + 3) / 4;
     for (int i = 0; i < p->count; i++) {
-        const int64_t words = steps_of(p->K, p->matrices[i].format) * step_words[p->matrices[i].format];
-        p->words = words > p->words ? words : p->words;
-        panels += (p->matrices[i].N + TERNARY_PANEL_ROWS - 1) / TERNARY_PANEL_ROWS;
+        ternary_matrix *matrix = &p->matrices[i];
+        const int64_t words_of_step = step_words[matrix->format];
+        matrix->steps = (p->K + 4 * words_of_step - 1) / (4 * words_of_step);
+        matrix->panels = (matrix->N + TERNARY_PANEL_ROWS - 1) / TERNARY_PANEL_ROWS;
+        p->words = matrix->steps * words_of_step > p->words ? matrix->steps * words_of_step : p->words;
+        panels += matrix->panels;
     }
     const int64_t words = p->M * p->words;
-    const int several = p->tiles < p->M; /* tokens in some tile: they are interleaved from rows */
-    uint32_t *memory = malloc((size_t)(words * (several ? 2 : 1) + 2 * p->M) * sizeof *memory);
+    uint32_t *memory = malloc((size_t)(words * (p->M > 1 ? 2 : 1) + 2 * p->M) * sizeof *memory);
     if (memory == NULL) return MATMUL_NO_MEMORY;
     p->x_sums = (int32_t *)memory;
     p->x_scale = (float *)(memory + p->M);
     p->tiled = memory + 2 * p->M;
-    p->rows = several ? p->tiled + words : NULL;
+    p->rows = p->tiled + words; /* not there for one token, and not used */
 
-    pool_run(fill_tile, p, p->tiles, threads);
+    if (p->tiles == 1) {
+        pool_run(fill_tile, fetch_panel, multiply_panel, p, panels, threads);
+    } else {
+        pool_run(NULL, NULL, fill_tile, p, p->tiles, threads);
+    }
     matmul_status status = MATMUL_DONE;
     for (int64_t t = 0; p->x_float != NULL && t < p->M && status == MATMUL_DONE; t++) {
         if (p->x_scale[t] == 0) {
@@ -133,14 +155,14 @@ static matmul_status multiply(product *p, int threads, int64_t *bad_token) {
             status = MATMUL_NOT_FINITE;
         }
     }
-    if (status == MATMUL_DONE) {
-        pool_run(multiply_panel, p, panels, threads);
+    if (p->tiles > 1 && status == MATMUL_DONE) {
+        pool_run(NULL, NULL, multiply_panel, p, panels, threads);
     }
     free(memory);
     return status;
 }
 
-matmul_status ternary_matmul(const ternary_matrix *matrices, int count, const int8_t *x, int64_t M, int64_t K, int threads) {
+matmul_status ternary_matmul(ternary_matrix *matrices, int count, const int8_t *x, int64_t M, int64_t K, int threads) {
     product p = {0};
     p.matrices = matrices;
     p.count = count;
@@ -150,7 +172,7 @@ matmul_status ternary_matmul(const ternary_matrix *matrices, int count, const in
     return multiply(&p, threads, NULL);
 }
 
-matmul_status ternary_linear(const ternary_matrix *matrices, int count, const float *x, int64_t M, int64_t K,
+matmul_status ternary_linear(ternary_matrix *matrices, int count, const float *x, int64_t M, int64_t K,
                              const float *norm, float eps, int threads, int64_t *bad_token) {
     product p = {0};
     p.matrices = matrices;

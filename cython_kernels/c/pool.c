@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include <stddef.h>
+
 #define MOST_THREADS 256
 #define SPIN_US 100
 
@@ -117,10 +119,11 @@ static struct {
     NEXT_LINE(line0);
 
     atomic open;   /* 1 while workers may join */
+    atomic ready;  /* 1 when `before` is done */
     atomic inside; /* workers that look at the job */
     NEXT_LINE(line1);
 
-    pool_task *task;
+    pool_task *meanwhile, *task;
     void *context;
     atomic threads; /* workers with an id below this one join: id 0 is the caller */
     atomic busy;    /* 1 while a caller owns the pool and the job */
@@ -143,13 +146,19 @@ static void in_the_child(void) {
 }
 #endif
 
-/* Its own share first, then what is left of the others'. */
+/* Its own share first, then what is left of the others'. A quarter of what is left at a time: long runs at first, single
+   indices at the end, so that all finish together. */
 static void take_shares(int64_t id) {
     const int64_t threads = atomic_get(&pool.threads);
     for (int64_t i = 0; i < threads; i++) {
         share *from = &pool.shares[(id + i) % threads];
-        for (int64_t index; (index = atomic_add(&from->next, 1)) < from->end;) {
-            pool.task(pool.context, index);
+        for (int64_t left; (left = from->end - atomic_get(&from->next)) > 0;) {
+            const int64_t some = left < 8 ? 1 : left / 4;
+            const int64_t first = atomic_add(&from->next, some);
+            const int64_t end = first + some < from->end ? first + some : from->end;
+            for (int64_t index = first; index < end; index++) {
+                pool.task(pool.context, index);
+            }
         }
     }
 }
@@ -177,6 +186,12 @@ static void work(int64_t id) {
         if (id >= atomic_get(&pool.threads)) continue;
         atomic_add(&pool.inside, 1);
         if (atomic_get(&pool.open)) {
+            if (!atomic_get(&pool.ready)) {
+                pool.meanwhile(pool.context, atomic_get(&pool.shares[id].next));
+                while (!atomic_get(&pool.ready)) {
+                    PAUSE();
+                }
+            }
             take_shares(id);
         }
         atomic_add(&pool.inside, -1);
@@ -194,8 +209,9 @@ static void start_workers(int64_t wanted) {
     }
 }
 
-void pool_run(pool_task *task, void *context, int64_t count, int threads) {
+void pool_run(pool_task *before, pool_task *meanwhile, pool_task *task, void *context, int64_t count, int threads) {
     if (threads < 2 || count < 2 || !atomic_swap(&pool.busy, 0, 1)) {
+        if (before != NULL) before(context, 0);
         for (int64_t i = 0; i < count; i++) {
             task(context, i);
         }
@@ -203,6 +219,7 @@ void pool_run(pool_task *task, void *context, int64_t count, int threads) {
     }
     if (threads > MOST_THREADS) threads = MOST_THREADS;
     start_workers(threads - 1);
+    pool.meanwhile = meanwhile;
     pool.task = task;
     pool.context = context;
     for (int64_t i = 0; i < threads; i++) {
@@ -210,6 +227,7 @@ void pool_run(pool_task *task, void *context, int64_t count, int threads) {
         pool.shares[i].end = (i + 1) * count / threads;
     }
     atomic_set(&pool.threads, threads);
+    atomic_set(&pool.ready, before == NULL);
     atomic_set(&pool.open, 1);
     atomic_add(&pool.job, 1);
     if (atomic_get(&pool.asleep) > 0) {
@@ -217,9 +235,13 @@ void pool_run(pool_task *task, void *context, int64_t count, int threads) {
         wake_all();
         lock_leave();
     }
+    if (before != NULL) {
+        before(context, 0);
+        atomic_set(&pool.ready, 1);
+    }
     take_shares(0);
     atomic_set(&pool.open, 0);
-    for (int64_t waited = 0; atomic_get(&pool.inside) > 0; waited++) { /* others finish the shares they have begun */
+    for (int64_t waited = 0; atomic_get(&pool.inside) > 0; waited++) { /* others finish what they have begun */
         if (waited < 1000) {
             PAUSE();
         } else {

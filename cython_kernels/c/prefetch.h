@@ -1,14 +1,12 @@
-/* Weights that come later, on x86-64.
+/* Weights that come later.
 
    Between a core and memory, few cache lines are under way at a time; a kernel that waits for them in order leaves some
    of those places empty. So while one panel is multiplied the next one is fetched into the second-level cache, from
    STREAMS places in turn, since one run of lines alone does not reach what memory can give; and near lines are fetched
-   into the first-level cache. Past the end of the weights nothing happens: a prefetch cannot fail. */
+   into the first-level cache. */
 
 #ifndef TERNARY_PREFETCH_H
 #define TERNARY_PREFETCH_H
-
-#include <immintrin.h>
 
 #include "ternary.h"
 
@@ -19,8 +17,8 @@
 TERNARY_INLINE void prefetch(const uint8_t *panel, int64_t s, int64_t steps) {
     const int64_t next = steps + s % STREAMS * (steps / STREAMS) + s / STREAMS;
     for (int line = 0; line < TERNARY_STEP_BYTES; line += TERNARY_BLOCK_BYTES) {
-        _mm_prefetch((const char *)panel + next * TERNARY_STEP_BYTES + line, _MM_HINT_T1);
-        _mm_prefetch((const char *)panel + s * TERNARY_STEP_BYTES + line + NEAR_BYTES, _MM_HINT_T0);
+        TERNARY_FETCH_L2(panel + next * TERNARY_STEP_BYTES + line);
+        TERNARY_FETCH_L1(panel + s * TERNARY_STEP_BYTES + line + NEAR_BYTES);
     }
 }
 

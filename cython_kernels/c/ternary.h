@@ -89,6 +89,19 @@ const ternary_backend *ternary_row(int index);
 #endif
 #endif
 
+/* Ask for a cache line of weights. It cannot fail, whatever the address. */
+#if defined(_MSC_VER) && !defined(__clang__) && defined(_M_X64)
+#include <immintrin.h>
+#define TERNARY_FETCH_L1(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
+#define TERNARY_FETCH_L2(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
+#elif defined(_MSC_VER) && !defined(__clang__)
+#define TERNARY_FETCH_L1(address) __prefetch(address)
+#define TERNARY_FETCH_L2(address) __prefetch(address)
+#else
+#define TERNARY_FETCH_L1(address) __builtin_prefetch((address), 0, 3)
+#define TERNARY_FETCH_L2(address) __builtin_prefetch((address), 0, 2)
+#endif
+
 #if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
 #define TERNARY_X86_64
 #elif defined(__aarch64__) || defined(_M_ARM64)
