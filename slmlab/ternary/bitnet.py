@@ -25,35 +25,33 @@ FIRST_ROOM = 256  # tokens a cache has room for before it grows
 
 
 class GrowingLayer(DynamicLayer):
-    """Keys and values of one block, with room to grow: transformers' own layer copies all of them for each token."""
+    """Keys and values of one block, with room to grow: transformers' own layer copies all of them for each token.
 
-    room = None  # keys and values, (B, KV, room, D) each
+    What belongs to a token lies together, (B, room, 2 KV, D), because a token is written where no cache has been for
+    long: `keys` and `values` are views, (B, KV, L, D).
+    """
+
+    room = given = None
 
     def update(self, key_states, value_states, *args, **kwargs):
-        return self.append(key_states.numpy(), value_states.numpy())
+        return self.append(torch.cat([key_states, value_states], 1).transpose(1, 2).numpy())
 
-    def append(self, k: np.ndarray, v: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put k and v, (B, KV, T, D), behind what there is; return all keys and values, (B, KV, L, D)."""
-        if not self.is_initialized:
-            self.lazy_initialization(torch.from_numpy(k), torch.from_numpy(v))
-            self.keys, self.values = torch.from_numpy(k[:, :, :0]), torch.from_numpy(v[:, :, :0])
-        start = self.keys.shape[2]
-        end = start + k.shape[2]
-        if self.room is None or self.keys is not self.given or end > self.room[0].shape[2]:
-            self.room = [self._grown(self.keys, end), self._grown(self.values, end)]  # full, or not ours any more
-            self.arrays = [room.numpy() for room in self.room]
-        for array, new in zip(self.arrays, (k, v), strict=True):
-            array[:, :, start:end] = new
-        self.keys, self.values = (room.narrow(2, 0, end) for room in self.room)
+    def append(self, kv: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put the keys and values kv, (B, T, 2 KV, D), behind those there are; return all of them."""
+        B, T, heads, D = kv.shape
+        start = self.get_seq_length()
+        if self.keys is not self.given or self.room is None or start + T > self.room.shape[1]:  # full, or not ours
+            room = np.empty((B, max(FIRST_ROOM, 2 * (start + T)), heads, D), np.float32)
+            if start:
+                room[:, :start] = torch.cat([self.keys, self.values], 1).transpose(1, 2).numpy()
+            else:
+                self.lazy_initialization(*torch.empty(2, B, heads // 2, 0, D))
+            self.room = room  # what is not written to takes no memory
+            self.views = torch.from_numpy(room).transpose(1, 2).chunk(2, 1)
+        self.room[:, start : start + T] = kv
+        self.keys, self.values = (view.narrow(2, 0, start + T) for view in self.views)
         self.given = self.keys
         return self.keys, self.values
-
-    @staticmethod
-    def _grown(tensor: torch.Tensor, end: int) -> torch.Tensor:
-        B, KV, start, D = tensor.shape
-        room = tensor.new_empty(B, KV, max(FIRST_ROOM, 2 * end), D)  # memory that is not written to is not taken
-        room[:, :, :start] = tensor
-        return room
 
 
 class Rotary(nn.Module):
@@ -144,14 +142,14 @@ class PackedLayer(_Packed, BitNetDecoderLayer):
         turned = qk[:, :, :, ::-1] * sines
         qk *= cosines
         qk += turned
-        q = qkv[:, :, :H]
-        k, v = qkv[:, :, H : H + KV].swapaxes(1, 2), qkv[:, :, H + KV :].swapaxes(1, 2)
-        if past_key_values is None:
-            k, v = torch.from_numpy(k), torch.from_numpy(v)
-        elif isinstance(past_key_values.layers[self.layer_idx], GrowingLayer):
-            k, v = past_key_values.layers[self.layer_idx].append(k, v)
+        q, kv = qkv[:, :, :H], qkv[:, :, H:]
+        cache = None if past_key_values is None else past_key_values.layers[self.layer_idx]
+        if isinstance(cache, GrowingLayer):
+            k, v = cache.append(kv)
         else:
-            k, v = past_key_values.update(torch.from_numpy(k), torch.from_numpy(v), self.layer_idx)
+            k, v = torch.from_numpy(kv).transpose(1, 2).chunk(2, 1)
+            if cache is not None:
+                k, v = past_key_values.update(k, v, self.layer_idx)
 
         y = run_o(attend(q, k, v, attention_mask).reshape(B * T, H * D), threads)
         y += x
