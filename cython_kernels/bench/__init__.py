@@ -19,19 +19,22 @@ import gc
 import importlib.util
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cython_kernels import FORMATS, active, backends, empty, linear, matrix, packed_bytes, threads
+from cython_kernels import FORMATS, BackendNotBuiltError, backends, empty, linear, matrix, packed_bytes
+from cython_kernels import threads as default_threads
 
 BEST_FP16 = ("fp16/gemv", "fp16/torch", "bf16/torch")
 SAMPLE_S = 0.03
 SETTLE_S = 0.003
-FOOTPRINT_BYTES = 30 * 17_367_040  # the 30 layers of BitNet b1.58 2B4T at 2 bits: beyond every cache that we know of
+FOOTPRINT_BYTES = 30 * 17_367_040  # 30 layers of BitNet b1.58 2B4T at 2 bits
 WIDTH = {"fp16": 2, "bf16": 2, "fp32": 4}  # bytes of a weight
+BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ LAYER = (((2560, 640, 640), 2560), ((2560,), 2560), ((6912, 6912), 2560), ((2560
 
 def bitnet_2b4t(M: int = 1, layers: int = 30) -> Work:
     """All matrices of `layers` layers of BitNet b1.58 2B4T, without embedding and head."""
-    return Work(f"BitNet 2B4T, {layers} layers", LAYER, M, layers)
+    return Work(f"{layers} layers" if layers > 1 else "one layer", LAYER, M, layers)
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,9 @@ class _Contender:
         self._next = itertools.cycle(self.copies).__next__
 
     def seconds(self, layers: int) -> float:
-        """Seconds a layer. The one before is not timed: it wakes the threads."""
-        self._next()()
+        """Seconds a layer. Where there are several, one more that is not timed goes before: it wakes the threads."""
+        if layers > 1:
+            self._next()()
         start = time.perf_counter()
         for _ in itertools.repeat(None, layers):
             self._next()()
@@ -117,10 +121,14 @@ class _Contender:
 
 
 class Bench:
-    """Random weights to measure with, made at the first use of a format and kept: `footprint_bytes` of each."""
+    """Random weights to measure with, made at the first use of a format and kept.
 
-    def __init__(self, footprint_bytes: int = FOOTPRINT_BYTES):
+    footprint_bytes: of each format; fp16_footprint_bytes: of fp16 and bf16, where it shall be another
+    """
+
+    def __init__(self, footprint_bytes: int = FOOTPRINT_BYTES, fp16_footprint_bytes: int | None = None):
         self.footprint_bytes = footprint_bytes
+        self.fp16_footprint_bytes = footprint_bytes if fp16_footprint_bytes is None else fp16_footprint_bytes
         self._arenas = {}
 
     def measure(
@@ -128,78 +136,67 @@ class Bench:
         work: Work,
         contenders: Sequence[str],
         *,
-        threads: int = threads(),
+        threads: int | None = None,
         baselines: Sequence[str] = BEST_FP16,
         repetitions: int = 15,
-        copies: dict[str, int] | None = None,
         tick: Callable[[], object] = lambda: None,
     ) -> list[Row]:
-        """Race contenders, baselines and reading. Baselines that cannot run here are left out, contenders are not.
+        """Race reading, the baselines and the contenders; one row each. Baselines that cannot run here are left out.
 
-        copies: distinct layers of a format, where they shall be others than `footprint_bytes` holds
+        threads: `cython_kernels.threads()` when left out; torch is set to as many while it races
         tick: called after each repetition
         A BackendError or ModuleNotFoundError says which contender cannot run.
         """
-        names = dict.fromkeys(("bytes/read", *(name for name in baselines if runs(name, work.M)), *contenders))
-        racers = {name: self._contender(name, work, threads, copies or {}) for name in names}
-        samples = _race(racers, threads, repetitions, tick)
-        return _rows(work, racers, samples, [name for name in baselines if name in racers], threads)
+        threads = default_threads() if threads is None else threads
+        baselines = [name for name in baselines if runs(name, work.M)]
+        names = dict.fromkeys(("bytes/read", *baselines, *contenders))
+        racers = {name: self._contender(name, work, threads) for name in names}
+        return _rows(work, racers, _race(racers, threads, repetitions, tick), baselines, threads)
 
-    def read_limit(self, threads: int = threads(), repetitions: int = 7) -> float:
+    def read_limit(self, threads: int | None = None, repetitions: int = 7) -> float:
         """How fast this process reads memory now, in bytes per second: the median of `repetitions`."""
-        racer = self._contender("bytes/read", single(1, 1), threads, {})
-        return racer.layer_bytes / float(np.median([racer.seconds(1) for _ in range(repetitions)]))
+        reader = self._contender("bytes/read", single(1, 1), default_threads() if threads is None else threads)
+        return reader.layer_bytes / float(np.median([reader.seconds(1) for _ in range(repetitions)]))
 
-    def _contender(self, name: str, work: Work, threads: int, copies: dict[str, int]) -> _Contender:
+    def _contender(self, name: str, work: Work, threads: int) -> _Contender:
         format, _, backend = name.partition("/")
         if backend == "read":
-            memory = self._arena("2bit", self.footprint_bytes)
-            return _Contender(format, backend, format, len(memory), [lambda: _ternary().read_bytes(memory, threads)])
-        if backend in ("gemv", "torch"):
-            bytes_of, held = lambda N, K: -(-WIDTH[format] * N * K // 64) * 64, format
-            build, fuse = _gemv if backend == "gemv" else _torch, True
-        elif backend == "litespark":
-            bytes_of, held, build, fuse = lambda N, K: -(-N * K // 256) * 64, format, _litespark, True
-        else:
-            # Not expanded here, which takes minutes: weights that a backend expands are, once held, 2-bit weights.
-            probe = matrix(empty(packed_bytes(1, 1, format)) * 0, 1, 1, format=format, backend=backend or None)
-            held, backend, build, fuse = probe.held, probe.backend, _ours, False
-            bytes_of = lambda N, K: packed_bytes(N, K, held)  # noqa: E731
-        # One fused matrix is the strongest form of a baseline; our kernels take several in one call.
-        products = [((sum(rows),), K) if fuse else (rows, K) for rows, K in work.products]
-        layer_bytes = sum(bytes_of(N, K) for rows, K in products for N in rows)
-        count = copies.get(format, math.ceil(self.footprint_bytes / layer_bytes))
-        arena, at = self._arena("fp16" if held == "bf16" else held, count * layer_bytes), 0
+            memory, read_bytes = self._arena("2bit", self.footprint_bytes), _extension().read_bytes
+            return _Contender(format, backend, format, len(memory), [lambda: read_bytes(memory, threads)])
+        held = format
+        if backend not in OTHERS:
+            # A backend that expands weights holds them as 2-bit ones, and those can be had at once.
+            probe = matrix(np.zeros(packed_bytes(1, 1, format), np.uint8), 1, 1, format=format, backend=backend or None)
+            held, backend = probe.held, probe.backend
+        # One fused matrix is the strongest form of the others; our kernels take several matrices in one call.
+        products = [((sum(rows),) if backend in OTHERS else rows, K) for rows, K in work.products]
+        layer_bytes = sum(_bytes(held, N, K) for rows, K in products for N in rows)
+        footprint = self.fp16_footprint_bytes if held in ("fp16", "bf16") else self.footprint_bytes
+        count = 1 if backend == "reference" else math.ceil(footprint / layer_bytes)  # NumPy keeps the codes: no room
+        weights, at = self._arena(held, count * layer_bytes), 0
         rng = np.random.default_rng(1)
-        xs = [rng.standard_normal((work.M, K), dtype=np.float32) for _, K in products]
-        calls = []
+        xs = [rng.standard_normal((work.M, K), np.float32) for _, K in products]
+        copies = []
         for _ in range(count):
             layer = []
             for (rows, K), x in zip(products, xs, strict=True):
                 parts = []
                 for N in rows:
-                    parts.append((arena[at : at + bytes_of(N, K)], N))
-                    at += bytes_of(N, K)
-                layer.append(build(parts, K, x, format=held, backend=backend, threads=threads))
-            calls.append(layer[0] if len(layer) == 1 else lambda layer=layer: [call() for call in layer])
-        return _Contender(format, backend, held, layer_bytes, calls)
+                    parts.append((weights[at : at + _bytes(held, N, K)], N))
+                    at += _bytes(held, N, K)
+                layer.append(OTHERS.get(backend, _ours)(parts, K, x, held, backend, threads))
+            copies.append(layer[0] if len(layer) == 1 else lambda layer=layer: [product() for product in layer])
+        return _Contender(format, backend, held, layer_bytes, copies)
 
     def _arena(self, format: str, nbytes: int) -> np.ndarray:
-        """`nbytes` of valid weights, uint8. One random block again and again: no kernel's time depends on values."""
-        if len(self._arenas.get(format, ())) < nbytes:
-            rng, size = np.random.default_rng(0), 1 << 24
-            if format in ("fp16", "fp32"):
-                dtype = np.float16 if format == "fp16" else np.float32
-                block = rng.standard_normal(size // WIDTH[format], np.float32).astype(dtype).view(np.uint8)
-            elif format == "2bit":
-                block = np.array(list(itertools.product(range(3), repeat=4)), np.uint8) @ np.array([1, 4, 16, 64], np.uint8)
-                block = block[rng.integers(0, 81, size)]
-            else:
-                block = rng.integers(0, 243 if format == "base3" else 256, size, np.uint8)
+        """`nbytes` of valid weights, uint8: one random block again and again, since no time depends on the values."""
+        format = "fp16" if format == "bf16" else format  # the bits of ordinary fp16 numbers are ordinary bf16 numbers
+        if format not in self._arenas or len(self._arenas[format]) < nbytes:
+            block = _random_block(format)
             self._arenas[format] = arena = empty(nbytes)
-            for start in range(0, nbytes, size):
-                arena[start : start + size] = block[: nbytes - start]
-        return self._arenas[format]
+            for start in range(0, nbytes, len(block)):
+                arena[start : start + len(block)] = block[: nbytes - start]
+        return self._arenas[format][:nbytes]
 
 
 def runs(name: str, M: int = 1) -> bool:
@@ -209,50 +206,70 @@ def runs(name: str, M: int = 1) -> bool:
         return importlib.util.find_spec("torch") is not None
     if backend == "litespark":
         return M == 1 and importlib.util.find_spec("litespark_inference") is not None
-    if backend == "gemv":
-        return M == 1 and _ternary().fp16_gemv(np.zeros((1, 1), np.float16), np.zeros(1, np.float32), 1) is not None
     usable = [row.name for row in backends() if row.built and row.supported]
+    if backend == "gemv":
+        one = np.ones((1, 1), np.float16)
+        return M == 1 and "scalar" in usable and _extension().fp16_gemv(one, one[0].astype(np.float32), 1) is not None
     return format in FORMATS and (not backend or backend in usable)
 
 
-# ---- a contender's call: weights (uint8 bytes, N) of one product -> a function without arguments
+def _extension():
+    try:
+        from cython_kernels import ternary
+    except ImportError:
+        raise BackendNotBuiltError(f"there is nothing to race: {backends()[-1].reason}") from None
+    return ternary
 
 
-def _ours(parts, K, x, *, format, backend, threads):
+def _bytes(format: str, N: int, K: int) -> int:
+    """Bytes of N x K weights, in whole cache lines."""
+    return packed_bytes(N, K, format) if format in FORMATS else -(-WIDTH[format] * N * K // 64) * 64
+
+
+def _random_block(format: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if format in WIDTH:
+        values = rng.standard_normal(BLOCK_BYTES // WIDTH[format], np.float32)
+        return values.astype(np.float16 if format == "fp16" else np.float32).view(np.uint8)
+    if format == "2bit":
+        codes = rng.integers(0, 3, (BLOCK_BYTES, 4), np.uint8)
+        return codes @ np.array([1, 4, 16, 64], np.uint8)
+    return rng.integers(0, 243 if format == "base3" else 256, BLOCK_BYTES, np.uint8)  # every value below is a byte
+
+
+# ---- a contender's product: its weights, as (uint8 bytes, N) -> a function without arguments
+
+
+def _ours(parts, K, x, format, backend, threads):
     matrices = [matrix(part, N, K, format=format, backend=backend) for part, N in parts]
     return lambda: linear(matrices, x, threads=threads)
 
 
-def _gemv(parts, K, x, *, format, backend, threads):
-    ((part, N),), gemv = parts, _ternary().fp16_gemv
-    weights, x = part[: 2 * N * K].view(np.float16).reshape(N, K), x[0]
-    return lambda: gemv(weights, x, threads)
+def _gemv(parts, K, x, format, backend, threads):
+    ((part, N),), fp16_gemv, x = parts, _extension().fp16_gemv, x[0]
+    weights = part[: 2 * N * K].view(np.float16).reshape(N, K)
+    return lambda: fp16_gemv(weights, x, threads)
 
 
-def _torch(parts, K, x, *, format, backend, threads):
+def _torch(parts, K, x, format, backend, threads):
     import torch
 
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[format]
-    ((part, N),), linear = parts, torch.nn.functional.linear
+    ((part, N),), linear, x = parts, torch.nn.functional.linear, torch.from_numpy(x).to(dtype)
     weights = torch.from_numpy(part[: WIDTH[format] * N * K]).view(dtype).reshape(N, K)
-    x = torch.from_numpy(x).to(dtype)
     return lambda: linear(x, weights)
 
 
-def _litespark(parts, K, x, *, format, backend, threads):
-    from litespark_inference.torchless import kernel
+def _litespark(parts, K, x, format, backend, threads):
+    """Four codes of a row in a byte. Its threads are OpenMP's, and so are torch's: setting those sets these."""
+    from litespark_inference.torchless.kernel import matmul_packed_m1, quantize_activation
 
     ((part, N),), x = parts, x[0]
     weights, codes, y = part[: N * K // 4].reshape(N, K // 4), np.empty(K, np.int8), np.empty(N, np.float32)
-    return lambda: kernel.matmul_packed_m1(codes, weights, 1.0, kernel.quantize_activation(x, codes), y)
+    return lambda: matmul_packed_m1(codes, weights, 1.0, quantize_activation(x, codes), y)
 
 
-def _ternary():
-    if active().name == "reference":
-        raise RuntimeError(f"there is nothing to race: {backends()[-1].reason}")
-    from cython_kernels import ternary
-
-    return ternary
+OTHERS = {"gemv": _gemv, "torch": _torch, "litespark": _litespark}
 
 
 # ---- the race and its figures
@@ -260,34 +277,34 @@ def _ternary():
 
 def _race(racers: dict[str, _Contender], threads: int, repetitions: int, tick) -> dict[str, list[float]]:
     """Seconds a layer of each, one sample a repetition."""
-    names, samples = list(racers), {name: [] for name in racers}
-    torch_threads = _set_torch_threads(threads) if any(racer.backend == "torch" for racer in racers.values()) else None
+    names, samples, layers = list(racers), {name: [] for name in racers}, {}
+    before = _set_torch_threads(threads)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        layers = {}
         for name, racer in racers.items():
+            racer.seconds(1)
             layers[name] = max(1, min(len(racer.copies), math.ceil(SAMPLE_S / racer.seconds(1))))
         for repetition in range(repetitions):
             first = repetition % len(names)
             for name in names[first:] + names[:first]:
                 # OpenMP's threads go on spinning after torch's products, and ours for 0.1 ms: they would take a core
-                # from whoever comes next. By now they sleep.
+                # from whoever comes next. Once they had time to fall asleep, they do not.
                 time.sleep(SETTLE_S)
                 samples[name].append(racers[name].seconds(layers[name]))
             tick()
     finally:
+        _set_torch_threads(before)
         if collecting:
             gc.enable()
-        if torch_threads is not None:
-            _set_torch_threads(torch_threads)
     return samples
 
 
-def _set_torch_threads(threads: int) -> int:
-    """Returns how many there were."""
-    import torch
-
+def _set_torch_threads(threads: int | None) -> int | None:
+    """Returns how many there were; None, and nothing is done, where torch is not loaded."""
+    if threads is None or "torch" not in sys.modules:
+        return None
+    torch = sys.modules["torch"]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     return before
@@ -296,13 +313,15 @@ def _set_torch_threads(threads: int) -> int:
 def _rows(work, racers, samples, baselines, threads) -> list[Row]:
     seconds = {name: np.array(samples[name]) for name in racers}
     limit = racers["bytes/read"].layer_bytes / seconds["bytes/read"]
-    best = np.min([seconds[name] for name in baselines], axis=0) if baselines else None
-    wins = [baselines[i] for i in np.argmin([seconds[name] for name in baselines], axis=0)] if baselines else []
+    if baselines:
+        times = np.array([seconds[name] for name in baselines])
+        best, winner = times.min(axis=0), baselines[np.bincount(times.argmin(axis=0)).argmax()]
     rows = []
     for name, racer in racers.items():
-        layers = 1 if name == "bytes/read" else work.layers
-        total_s = seconds[name] * layers
-        nbytes = racer.layer_bytes * layers
+        reading = name == "bytes/read"
+        layers, macs = (1, 0) if reading else (work.layers, work.macs)
+        total_ms = 1e3 * layers * seconds[name]
+        median_s = float(np.median(total_ms)) / 1e3
         rows.append(
             Row(
                 what=work.name,
@@ -311,15 +330,15 @@ def _rows(work, racers, samples, baselines, threads) -> list[Row]:
                 held=racer.held,
                 threads=threads,
                 M=work.M,
-                macs=0 if name == "bytes/read" else work.macs,
-                weights_bytes=nbytes,
-                footprint_bytes=racer.layer_bytes * len(racer.copies),
-                samples_ms=tuple((1e3 * total_s).tolist()),
-                ms=_quartiles(1e3 * total_s),
-                gb_per_s=nbytes / float(np.median(total_s)) / 1e9,
-                gmac_per_s=(0 if name == "bytes/read" else work.macs) / float(np.median(total_s)) / 1e9,
-                ratio=_quartiles(best / seconds[name]) if baselines and name != "bytes/read" else None,
-                baseline=max(wins, key=wins.count) if baselines and name != "bytes/read" else None,
+                macs=macs,
+                weights_bytes=layers * racer.layer_bytes,
+                footprint_bytes=len(racer.copies) * racer.layer_bytes,
+                samples_ms=tuple(total_ms.tolist()),
+                ms=_quartiles(total_ms),
+                gb_per_s=layers * racer.layer_bytes / median_s / 1e9,
+                gmac_per_s=macs / median_s / 1e9,
+                ratio=None if reading or not baselines else _quartiles(best / seconds[name]),
+                baseline=None if reading or not baselines else winner,
                 read_limit_gb_per_s=float(np.median(limit)) / 1e9,
                 share=_quartiles(racer.layer_bytes / seconds[name] / limit),
             )
