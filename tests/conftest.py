@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import cython_kernels
 from slmlab import models
 
 
@@ -15,6 +16,15 @@ def own_home(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLMLAB_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(params=[row.name for row in cython_kernels.backends()])
+def backend(request) -> str:
+    """Each backend of the kernels; the test is skipped for one that this machine cannot run."""
+    row = next(row for row in cython_kernels.backends() if row.name == request.param)
+    if not (row.built and row.supported):
+        pytest.skip(f"{row.name}: {row.reason}")
+    return row.name
 
 
 def pytest_ignore_collect(collection_path):
