@@ -18,10 +18,12 @@
 
 #include <arm_neon.h>
 
-#if defined(__clang__)
+#if defined(__clang__) || defined(_MSC_VER)
 #define TARGET TERNARY_TARGET("dotprod")
+#define ROLLED
 #else
 #define TARGET TERNARY_TARGET("arch=armv8.2-a+dotprod")
+#define ROLLED _Pragma("GCC unroll 1") /* GCC 12 unrolls by itself, and then keeps accumulators in memory */
 #endif
 #define REGISTERS 8 /* of 16 bytes in a step */
 
@@ -125,7 +127,8 @@ TARGET TERNARY_INLINE void some_tokens(const int fields, const int tokens, const
         }
         for (int64_t s = 0; s < steps; s++, bytes += TERNARY_STEP_BYTES) {
             uint8x16_t bytes0 = vld1q_u8(bytes), bytes1 = vld1q_u8(bytes + 16);
-            for (int f = 0; f < fields; f++, words += tokens) { /* not unrolled: that would leave too few registers */
+            ROLLED
+            for (int f = 0; f < fields; f++, words += tokens) {
                 const int8x16_t codes0 = take_codes(fields, &bytes0), codes1 = take_codes(fields, &bytes1);
                 TERNARY_UNROLL
                 for (int t = 0; t < tokens; t += 4) {
