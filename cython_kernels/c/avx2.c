@@ -78,23 +78,23 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
 TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, int64_t steps, const uint32_t *x,
                                        int stride, const int32_t *x_sums, int32_t *sums) {
     const __m256i three = _mm256_set1_epi8(3);
-    for (int r = 0; r < REGISTERS; r++, panel += 32, sums += 8) {
+    for (int r = 0; r < REGISTERS; r++, sums += 8) {
         __m256i total[4];
-        const uint8_t *bytes = panel;
         const uint32_t *words = x;
         TERNARY_UNROLL
         for (int t = 0; t < tokens; t++) {
             total[t] = _mm256_set1_epi32(-x_sums[t]);
         }
-        for (int64_t left = steps; left > 0; left -= STEPS_MANY) {
-            const int64_t some = left < STEPS_MANY ? left : STEPS_MANY;
+        for (int64_t s = 0; s < steps;) {
+            const int64_t end = steps - s < STEPS_MANY ? steps : s + STEPS_MANY;
             __m256i sum16[4];
             TERNARY_UNROLL
             for (int t = 0; t < tokens; t++) {
                 sum16[t] = _mm256_setzero_si256();
             }
-            for (int64_t s = 0; s < some; s++, bytes += TERNARY_STEP_BYTES) {
-                const __m256i fields = load(bytes);
+            for (; s < end; s++) {
+                const __m256i fields = load(panel + s * TERNARY_STEP_BYTES + 32 * r);
+                if (r == 0) prefetch(panel, s, steps);
                 TERNARY_UNROLL
                 for (int f = 0; f < 4; f++, words += stride) {
                     const __m256i codes = _mm256_and_si256(_mm256_srli_epi16(fields, 2 * f), three);

@@ -54,9 +54,11 @@ TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, i
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = acc[t][1] = _mm512_set1_epi32(-x_sums[t]);
     }
-    for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES) {
-        const __m512i block0 = _mm512_loadu_si512(panel);
-        const __m512i block1 = _mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES);
+    for (int64_t s = 0; s < steps; s++) {
+        const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
+        const __m512i block0 = _mm512_loadu_si512(step);
+        const __m512i block1 = _mm512_loadu_si512(step + TERNARY_BLOCK_BYTES);
+        prefetch(panel, s, steps);
         TERNARY_UNROLL
         for (int f = 0; f < 4; f++, x += tokens) {
             const __m512i codes0 = _mm512_and_si512(_mm512_srli_epi16(block0, 2 * f), three);

@@ -86,10 +86,12 @@ TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, i
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = acc[t][1] = _mm512_set1_epi32(-x_sums[t]);
     }
-    for (int64_t s = 0; s < steps; s++, panel += TERNARY_STEP_BYTES) {
+    for (int64_t s = 0; s < steps; s++) {
+        const uint8_t *step = panel + s * TERNARY_STEP_BYTES;
         __m512i fifth0, fifth1;
-        const __m512i fields0 = expand(_mm512_loadu_si512(panel), &all, &fifth0);
-        const __m512i fields1 = expand(_mm512_loadu_si512(panel + TERNARY_BLOCK_BYTES), &all, &fifth1);
+        const __m512i fields0 = expand(_mm512_loadu_si512(step), &all, &fifth0);
+        const __m512i fields1 = expand(_mm512_loadu_si512(step + TERNARY_BLOCK_BYTES), &all, &fifth1);
+        prefetch(panel, s, steps);
         TERNARY_UNROLL
         for (int f = 0; f < 5; f++, x += stride) {
             const __m512i codes0 = f == 4 ? _mm512_srli_epi16(fifth0, 6) : _mm512_and_si512(_mm512_srli_epi16(fields0, 2 * f), three);
