@@ -4,6 +4,7 @@ What lives where (a module imports only from lines below its own):
 
     cli         the `slmlab` command         runner   executes labs, writes the report
     doctor      what this machine can do, one line each with its remedy
+    endtoend    a whole BitNet model, token by token: transformers against packed weights
     grading     builds the students' notebooks
     widgets     a pure state function and a thin ipywidgets view each
     exercises   @exercise and answer(), the references and their cases

@@ -4,6 +4,8 @@ h = h + o(norm(attention(rope(q, k), v)))         q, k, v = one call with the in
 h = h + down(norm(relu(gate)^2 * up))             gate, up = one call with their norm; down = one with its norm
 """
 
+import ctypes
+import sys
 from functools import wraps
 
 import numpy as np
@@ -266,7 +268,15 @@ def accelerate(model: BitNetForCausalLM, format: str) -> BitNetForCausalLM:
     body.norm = PackedNorm(body.norm).eval()
     model.__class__, body.__class__ = PackedBitNet, PackedBody
     _CAN_RECORD_REGISTRY[body] = body._can_record_outputs  # what a constructor does for its class
+    del head, embedding
+    _give_back()
     return model.requires_grad_(False)
+
+
+def _give_back() -> None:
+    """Hand freed memory to the system, where the C library keeps pieces of some megabytes for later (glibc)."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _shapes(config) -> list[tuple[int, int]]:
