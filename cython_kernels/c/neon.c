@@ -2,11 +2,10 @@
    adds to each lane the four products of its four codes with a word of x, both signed. A panel step is eight registers.
    One register holds four words of x, and the lane form of `sdot` picks one of them.
 
-   There is no base-3 kernel: its weights are expanded to 2 bits at load. `tbl` looks up in 64 entries at most, so 16
-   bytes need one `tbl` (their low six bits) and two `tbx` (the bytes from 192 on: four fields, and the fifth) in tables
-   of four registers, each worth about four plain instructions; with the masks and products about 24 for 80 weights,
-   and the tables take 12 registers. 2 bits need 10 for as many weights. Counted, not measured: a quarter of the bytes
-   saved pays only where a core gets less than about a byte of memory a cycle. */
+   There is no base-3 kernel: its weights are expanded to 2 bits at load. Bytes are looked up in at most 64 entries, so 16
+   of them need a `tbl` (by the low six bits) and two `tbx` (those from 192 on: four fields, and the fifth) in tables of
+   four registers each. By LLVM's model of a Neoverse N2 (llvm-mca 16) such a loop takes 15.5 cycles for 80 weights, and
+   2 bits take 3.5 for 64: base 3 would win only where a core gets less than 1.3 bytes of memory a cycle. */
 
 #include <stddef.h>
 

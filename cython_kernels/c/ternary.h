@@ -95,6 +95,7 @@ const ternary_backend *ternary_row(int index);
 #define TERNARY_FETCH_L1(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 #define TERNARY_FETCH_L2(address) _mm_prefetch((const char *)(address), _MM_HINT_T1)
 #elif defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
 #define TERNARY_FETCH_L1(address) __prefetch(address)
 #define TERNARY_FETCH_L2(address) __prefetch(address)
 #else
