@@ -73,6 +73,8 @@ class Row:
     """One contender in one race. Of what has quartiles, three numbers: first quartile, median, third quartile."""
 
     what: str
+    contender: str
+    """As it was asked for."""
     format: str
     backend: str
     held: str
@@ -325,6 +327,7 @@ def _rows(work, racers, samples, baselines, threads) -> list[Row]:
         rows.append(
             Row(
                 what=work.name,
+                contender=name,
                 format=racer.format,
                 backend=racer.backend,
                 held=racer.held,
