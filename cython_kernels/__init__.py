@@ -19,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-from . import reference
+from . import attention, reference
 from .reference import FORMATS, empty, pack, packed_bytes, unpack
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "BackendNotSupportedError",
     "UnknownBackendError",
     "active",
+    "attend",
     "backends",
     "empty",
     "linear",
@@ -165,6 +166,7 @@ _THREADS = _threads()
 _TERNARY, _MISSING = _load()
 if _TERNARY is not None:
     _TERNARY.set_default_threads(_THREADS)
+attend = attention.attend if _TERNARY is None else _TERNARY.attend
 linear = reference.linear if _TERNARY is None else _TERNARY.linear
 quantize = reference.quantize if _TERNARY is None else _TERNARY.quantize
 _BACKENDS = _backends(_TERNARY, _MISSING)

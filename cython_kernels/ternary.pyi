@@ -52,6 +52,11 @@ def linear(
     Then y = int32 sum * (scale of the row / scale of the token), in float32.
     """
 
+def attend(
+    qkv: np.ndarray, cosines: np.ndarray, sines: np.ndarray, cache: np.ndarray, past: int, threads: int | None = None
+) -> np.ndarray:
+    """The attention of one new token a sequence: see attention.py, which this equals up to rounding."""
+
 def set_default_threads(threads: int) -> None: ...
 def fp16_gemv(weights: np.ndarray, x: np.ndarray, threads: int) -> np.ndarray | None:
     """weights (N, K) float16 times x (K,) float32 -> (N,) float32; None where this CPU does not convert fp16 quickly.

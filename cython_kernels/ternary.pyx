@@ -10,7 +10,7 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from cython_kernels import reference
+from cython_kernels import attention, reference
 
 
 cdef extern from "ternary.h":
@@ -266,6 +266,9 @@ def linear(matrices, x, norm=None, float eps=0.0, threads=None):
     if status == MATMUL_NOT_FINITE:
         _refuse(bad_token)
     return tuple(ys)
+
+
+include "attend.pxi"
 
 
 # What the benchmark races against: fp16, memory itself, and a product called from C.

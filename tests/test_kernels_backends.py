@@ -82,7 +82,7 @@ def test_setup_and_readme_name_every_rung():
 def test_setup_names_every_header():
     headers = {f"cython_kernels/c/{file.name}" for file in (ROOT / "cython_kernels" / "c").glob("*.h")}
 
-    assert {depends.replace(os.sep, "/") for depends in extension().depends} == headers
+    assert {depends.replace(os.sep, "/") for depends in extension().depends} >= headers
 
 
 # ---- in a process of its own

@@ -29,35 +29,62 @@ FIRST_ROOM = 256  # tokens a cache has room for before it grows
 class GrowingLayer(DynamicLayer):
     """Keys and values of one block, with room to grow: transformers' own layer copies all of them for each token.
 
-    What belongs to a token lies together, (B, room, 2 KV, D), because a token is written where no cache has been for
-    long: `keys` and `values` are views, (B, KV, L, D).
+    cache: (B, room, 2 KV, D) float32, what belongs to a token together, `length` tokens so far; None before the first
     """
 
-    room = given = None
+    def __init__(self):
+        self.cache, self.length, self.is_initialized = None, 0, False
+
+    def reserve(self, B: int, T: int, heads: int, D: int) -> np.ndarray:
+        """The cache, with room for T more tokens of 2 KV = heads."""
+        end = self.length + T
+        if self.cache is None or end > self.cache.shape[1]:
+            old = self.cache
+            self.cache = np.empty((B, max(FIRST_ROOM, 2 * end), heads, D), np.float32)  # untouched, it takes no memory
+            self.is_initialized = True
+            if old is not None:
+                self.cache[:, : self.length] = old[:, : self.length]
+        return self.cache
 
     def update(self, key_states, value_states, *args, **kwargs):
-        return self.append(torch.cat([key_states, value_states], 1).transpose(1, 2).numpy())
-
-    def append(self, kv: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put the keys and values kv, (B, T, 2 KV, D), behind those there are; return all of them."""
-        B, T, heads, D = kv.shape
-        start = self.get_seq_length()
-        if self.keys is not self.given or self.room is None or start + T > self.room.shape[1]:  # full, or not ours
-            room = np.empty((B, max(FIRST_ROOM, 2 * (start + T)), heads, D), np.float32)
-            if start:
-                room[:, :start] = torch.cat([self.keys, self.values], 1).transpose(1, 2).numpy()
-            else:
-                self.lazy_initialization(*torch.empty(2, B, heads // 2, 0, D))
-            self.room = room  # what is not written to takes no memory
-            self.views = torch.from_numpy(room).transpose(1, 2).chunk(2, 1)
-        self.room[:, start : start + T] = kv
-        self.keys, self.values = (view.narrow(2, 0, start + T) for view in self.views)
-        self.given = self.keys
+        kv = torch.cat([key_states, value_states], 1).transpose(1, 2).numpy()
+        self.reserve(*kv.shape)[:, self.length : self.length + kv.shape[1]] = kv
+        self.length += kv.shape[1]
         return self.keys, self.values
+
+    keys = property(lambda self: self._both()[0])
+    values = property(lambda self: self._both()[1])
+
+    def _both(self) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
+        """Views, (B, KV, length, D) each."""
+        if self.cache is None:
+            return None, None
+        return torch.from_numpy(self.cache[:, : self.length]).transpose(1, 2).chunk(2, 1)
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def reset(self) -> None:
+        self.__init__()
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """tokens_to_remove: below zero, as for transformers' own layers."""
+        self.length -= min(abs(tokens_to_remove), self.length)
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        self.batch_select_indices(beam_idx)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        if self.cache is not None:
+            self.cache = self.cache[:, : self.length][indices.numpy()]
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        if self.cache is not None:
+            self.cache = np.repeat(self.cache[:, : self.length], repeats, axis=0)
 
 
 class Rotary(nn.Module):
-    """transformers' cosines and sines as `PackedLayer` uses them: arrays (B, T, 1, 2, D / 2), first sines negated.
+    """transformers' cosines and sines as arrays (B, T, D), the first half of the sines negated.
 
     They are made for many positions at once and looked up.
     """
@@ -67,28 +94,33 @@ class Rotary(nn.Module):
         self.rotary, self.tables = rotary, None
 
     def forward(self, x, position_ids):
-        position_ids = position_ids.numpy()
-        last = position_ids.max()
+        positions = np.broadcast_to(position_ids.numpy(), x.shape[:2])
+        last = positions.max(initial=0)
         if self.tables is None or last >= len(self.tables[0]):
-            positions = torch.arange(max(FIRST_ROOM, 2 * last))[None]
-            tables = [t[0].view(positions.shape[1], 1, 2, -1).numpy() for t in self.rotary(torch.empty(0), positions)]
-            np.negative(tables[1][:, :, 0], out=tables[1][:, :, 0])
-            self.tables = tables
-        return [table[position_ids] for table in self.tables]
+            many = torch.arange(max(FIRST_ROOM, 2 * last))[None]
+            cosines, sines = (table[0].numpy() for table in self.rotary(torch.empty(0), many))
+            sines[:, : sines.shape[1] // 2] *= -1
+            self.tables = cosines, sines
+        return [table[positions] for table in self.tables]
+
+
+def turn(x: np.ndarray, cosines: np.ndarray, sines: np.ndarray) -> None:
+    """Turn x (B, T, H, D) in place by its positions: each value together with the one half a head away."""
+    B, T, H, D = x.shape
+    halves = x.reshape(B, T, H, 2, D // 2)[:, :, :, ::-1].reshape(x.shape)
+    halves *= sines[:, :, None]
+    x *= cosines[:, :, None]
+    x += halves
 
 
 def attend(q: np.ndarray, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> np.ndarray:
     """Attention of q (B, T, H, D) over k and v (B, KV, L, D): (B, T, H, D). Without a mask it is causal."""
-    B, T, H, D = q.shape
-    KV = k.shape[1]
-    if T == 1:  # the queries that share keys become the rows of one product: nothing is repeated
-        q = torch.from_numpy(q.reshape(B, KV, H // KV, D))
-        return scaled_dot_product_attention(q, k, v, mask).numpy().reshape(B, T, H, D)
-    if mask is None:  # there is no past; a static cache holds room for the future
-        k, v = k[:, :, :T], v[:, :, :T]
-    q = torch.from_numpy(q.swapaxes(1, 2))
-    y = scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, enable_gqa=True)
-    return y.numpy().swapaxes(1, 2)
+    T = q.shape[1]
+    if mask is None:  # there is no past, or one token; a static cache holds room for the future
+        k, v = (k, v) if T == 1 else (k[:, :, :T], v[:, :, :T])
+    q = torch.from_numpy(q).transpose(1, 2)
+    y = scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None and T > 1, enable_gqa=True)
+    return y.transpose(1, 2).numpy()
 
 
 class PackedLayer(_Packed, BitNetDecoderLayer):
@@ -139,21 +171,20 @@ class PackedLayer(_Packed, BitNetDecoderLayer):
         x = hidden_states.numpy().reshape(B * T, K)
 
         qkv = run_qkv(x, threads).reshape(B, T, H + 2 * KV, D)
-        qk = qkv.reshape(B, T, H + 2 * KV, 2, D // 2)[:, :, : H + KV]  # halves: each value turns with its other one
         cosines, sines = position_embeddings
-        turned = qk[:, :, :, ::-1] * sines
-        qk *= cosines
-        qk += turned
-        q, kv = qkv[:, :, :H], qkv[:, :, H:]
         cache = None if past_key_values is None else past_key_values.layers[self.layer_idx]
-        if isinstance(cache, GrowingLayer):
-            k, v = cache.append(kv)
+        if T == 1 and attention_mask is None and isinstance(cache, GrowingLayer):
+            room = cache.reserve(B, T, 2 * KV, D)
+            mixed = kernels.attend(qkv[:, 0], cosines[:, 0], sines[:, 0], room, cache.length, threads)
+            cache.length += 1
         else:
-            k, v = torch.from_numpy(kv).transpose(1, 2).chunk(2, 1)
+            turn(qkv[:, :, : H + KV], cosines, sines)
+            k, v = torch.from_numpy(qkv[:, :, H:]).transpose(1, 2).chunk(2, 1)
             if cache is not None:
                 k, v = past_key_values.update(k, v, self.layer_idx)
+            mixed = attend(qkv[:, :, :H], k, v, attention_mask)
 
-        y = run_o(attend(q, k, v, attention_mask).reshape(B * T, H * D), threads)
+        y = run_o(mixed.reshape(B * T, H * D), threads)
         y += x
         x = y
         gate_up = run_gate_up(x, threads)
