@@ -26,7 +26,7 @@ def case(B, H, KV, D, past):
 @BOTH
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_token_attends_as_torch_does(attend, shape):
-    B, H, KV, D, past = shape
+    _, H, KV, D, past = shape
     qkv, cosines, sines, cache, _ = arguments = case(*shape)
     q, k, v = torch.from_numpy(qkv.copy()).split([H, KV, KV], 1)
 
