@@ -159,6 +159,31 @@ def test_every_repetition_begins_with_another_contender():
     assert [raced[0][-3:], *raced[1:]] == ["abc", "bca", "cab", ""]
 
 
+def test_a_kernel_of_ones_own_is_given_valid_weights_and_races_under_its_name(monkeypatch):
+    given = []
+
+    def mine(parts, K, x, format, backend, threads):
+        ((weights, N),) = parts
+        return lambda: given.append((weights.nbytes, 3 in weights >> 6, N, K, x.shape, format, backend, threads))
+
+    monkeypatch.setitem(bench.OTHERS, "mine", mine)
+    rows = Bench(SMALL).measure(single(32, 64), ["2bit/mine"], threads=1, baselines=(), repetitions=1)
+
+    assert [(row.format, row.backend) for row in rows] == [("bytes", "read"), ("2bit", "mine")]
+    assert set(given) == {(512, False, 32, 64, (1, 64), "2bit", "mine", 1)}
+
+
+def test_reading_is_measured_where_nothing_is_compiled_too(monkeypatch):
+    def not_built():
+        raise cython_kernels.BackendNotBuiltError("no compiler")
+
+    monkeypatch.setattr(bench, "_extension", not_built)
+    rows = Bench(SMALL).measure(single(32, 64), ["2bit/reference"], threads=1, baselines=(), repetitions=1)
+
+    assert [(row.format, row.backend) for row in rows] == [("bytes", "read"), ("2bit", "reference")]
+    assert all(row.read_limit_gb_per_s > 0 for row in rows)
+
+
 def test_baselines_that_cannot_run_are_left_out(monkeypatch):
     monkeypatch.setattr(bench, "runs", lambda name, M: False)
 

@@ -13,6 +13,7 @@ timing. `python -m cython_kernels.bench` measures everything that README.md tabu
 A contender is "format/backend". Ours: a format and a name of `backends()`, or the format alone for `active()`.
 Beside ours: "fp16/gemv" (c/baseline.c), "fp16/torch", "bf16/torch", "fp32/torch" and, where the package
 litespark-inference is installed, "2bit/litespark". "bytes/read" is reading alone; it is always measured.
+A kernel of your own joins as OTHERS["mine"] = a function like those there: its contender is "2bit/mine".
 """
 
 import gc
@@ -141,11 +142,13 @@ class Bench:
         threads: int | None = None,
         baselines: Sequence[str] = BEST_FP16,
         repetitions: int = 15,
+        sample_s: float = SAMPLE_S,
         tick: Callable[[], object] = lambda: None,
     ) -> list[Row]:
         """Race reading, the baselines and the contenders; one row each. Baselines that cannot run here are left out.
 
         threads: `cython_kernels.threads()` when left out; torch is set to as many while it races
+        sample_s: as long as this takes a contender goes on in one repetition, though not twice through its weights
         tick: called after each repetition
         A BackendError or ModuleNotFoundError says which contender cannot run.
         """
@@ -153,7 +156,7 @@ class Bench:
         baselines = [name for name in baselines if runs(name, work.M)]
         names = dict.fromkeys(("bytes/read", *baselines, *contenders))
         racers = {name: self._contender(name, work, threads) for name in names}
-        return _rows(work, racers, _race(racers, threads, repetitions, tick), baselines, threads)
+        return _rows(work, racers, _race(racers, threads, repetitions, tick, sample_s), baselines, threads)
 
     def read_limit(self, threads: int | None = None, repetitions: int = 7) -> float:
         """How fast this process reads memory now, in bytes per second: the median of `repetitions`."""
@@ -163,8 +166,8 @@ class Bench:
     def _contender(self, name: str, work: Work, threads: int) -> _Contender:
         format, _, backend = name.partition("/")
         if backend == "read":
-            memory, read_bytes = self._arena("2bit", self.footprint_bytes), _extension().read_bytes
-            return _Contender(format, backend, format, len(memory), [lambda: read_bytes(memory, threads)])
+            memory = self._arena("2bit", self.footprint_bytes)
+            return _Contender(format, backend, format, len(memory), [_reading(memory, threads)])
         held = format
         if backend not in OTHERS:
             # A backend that expands weights holds them as 2-bit ones, and those can be had at once.
@@ -242,6 +245,16 @@ def _random_block(format: str) -> np.ndarray:
 # ---- a contender's product: its weights, as (uint8 bytes, N) -> a function without arguments
 
 
+def _reading(memory, threads):
+    """All of `memory`, read; by NumPy and one thread where nothing is compiled, which is near the limit too."""
+    try:
+        read_bytes = _extension().read_bytes
+    except BackendNotBuiltError:
+        words = memory[: len(memory) // 8 * 8].view(np.int64)
+        return words.max
+    return lambda: read_bytes(memory, threads)
+
+
 def _ours(parts, K, x, format, backend, threads):
     matrices = [matrix(part, N, K, format=format, backend=backend) for part, N in parts]
     return lambda: linear(matrices, x, threads=threads)
@@ -277,7 +290,9 @@ OTHERS = {"gemv": _gemv, "torch": _torch, "litespark": _litespark}
 # ---- the race and its figures
 
 
-def _race(racers: dict[str, _Contender], threads: int, repetitions: int, tick) -> dict[str, list[float]]:
+def _race(
+    racers: dict[str, _Contender], threads: int, repetitions: int, tick, sample_s: float = SAMPLE_S
+) -> dict[str, list[float]]:
     """Seconds a layer of each, one sample a repetition."""
     names, samples, layers = list(racers), {name: [] for name in racers}, {}
     before = _set_torch_threads(threads)
@@ -286,7 +301,7 @@ def _race(racers: dict[str, _Contender], threads: int, repetitions: int, tick) -
     try:
         for name, racer in racers.items():
             racer.seconds(1)
-            layers[name] = max(1, min(len(racer.copies), math.ceil(SAMPLE_S / racer.seconds(1))))
+            layers[name] = max(1, min(len(racer.copies), math.ceil(sample_s / racer.seconds(1))))
         for repetition in range(repetitions):
             first = repetition % len(names)
             for name in names[first:] + names[:first]:
