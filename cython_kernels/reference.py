@@ -188,6 +188,7 @@ def linear(
     x is quantized once, by `quantize(x, norm, eps)`; then y = sum * (scale of the row / scale of the token).
     """
     matrices = tuple(matrices)
+    check_x(x, None, FLOAT32)
     for index, matrix in enumerate(matrices):
         if not hasattr(matrix, "held"):
             raise TypeError(f"matrices[{index}] is a {type(matrix).__name__}, wanted what matrix() returns")

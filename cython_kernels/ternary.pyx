@@ -239,6 +239,9 @@ def linear(matrices, x, norm=None, float eps=0.0, threads=None):
             return reference.linear(matrices, x, norm, eps, threads)
     view = _float_rows(x)
     M, K, count = view.shape[0], view.shape[1], len(matrices)
+    for matrix in matrices:
+        if matrix.K != K:
+            reference.check_x(x, matrix.K, _FLOAT32)
     if norm is not None:
         norm_view = _norm_weights(norm, K, eps)
         norm_first = &norm_view[0]
@@ -249,8 +252,6 @@ def linear(matrices, x, norm=None, float eps=0.0, threads=None):
         ys = []
         for i in range(count):
             matrix = matrices[i]
-            if matrix.K != K:
-                reference.check_x(x, matrix.K, _FLOAT32)
             y = np.empty((M, matrix.N), np.float32)
             ys.append(y)
             c[i] = matrix.c
