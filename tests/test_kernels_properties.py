@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cython_kernels import FORMATS, backends, linear, matrix, pack, quantize, reference
+from cython_kernels import FORMATS, attend, attention, backends, linear, matrix, pack, quantize, reference
 
 COMPILED = [row.name for row in backends()[1:] if row.built and row.supported]
 each_backend = pytest.mark.parametrize("backend", COMPILED)  # none: skipped
@@ -86,6 +86,25 @@ def test_layers_are_those_of_the_reference_bit_for_bit(backend, rng, layers, M, 
 
     assert same(ys, reference.linear(make("reference"), x, norm, 1e-5))
     assert same(quantize(x, norm, 1e-5), reference.quantize(x, norm, 1e-5))
+
+
+@given(seeds, *(st.integers(low, 3) for low in (0, 1, 1)), st.integers(1, 20), st.integers(1, 40), threads)
+@once
+def test_attention_is_that_of_numpy(rng, B, KV, group, half, room, threads):
+    def normal(*shape):
+        array = exactly(rng.standard_normal(shape).astype(np.float32))
+        array.flags.writeable = True
+        return array
+
+    D, past = 2 * half, int(rng.integers(room))
+    qkv, cache, turns = normal(B, (group + 2) * KV, D), normal(B, room, 2 * KV, D), (normal(B, D), normal(B, D))
+    other_qkv, other_cache = qkv.copy(), cache.copy()
+
+    y = attend(qkv, *turns, cache, past, threads)
+    wanted = attention.attend(other_qkv, *turns, other_cache, past)
+
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(cache, other_cache, rtol=0, atol=1e-4)
 
 
 LAYOUTS = {

@@ -87,7 +87,8 @@ def run_properties(folder, *arguments):
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
-    options = "-q -x --capture=no --noconftest -p no:cacheprovider -p no:faulthandler -c pytest.ini".split()
+    quiet = ["-q", "-x", "--capture=no", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    options = [*quiet, "--noconftest", "-c", "pytest.ini"]
     command = [sys.executable, "-m", "pytest", *options, TESTS / "test_kernels_properties.py", *arguments]
     return _run(*command, env=env, cwd=folder, check=False, timeout=240)
 
