@@ -198,6 +198,7 @@ class Bench:
         format = "fp16" if format == "bf16" else format  # the bits of ordinary fp16 numbers are ordinary bf16 numbers
         if format not in self._arenas or len(self._arenas[format]) < nbytes:
             block = _random_block(format)
+            self._arenas.pop(format, None)  # not two of them at once
             self._arenas[format] = arena = empty(nbytes)
             for start in range(0, nbytes, len(block)):
                 arena[start : start + len(block)] = block[: nbytes - start]
