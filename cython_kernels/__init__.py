@@ -151,7 +151,7 @@ def _backends(module, missing: str) -> tuple[Backend, ...]:
     if module is None:
         return (*rows, *(Backend(name, built=False, supported=None, reason=missing) for name in COMPILED))
     for name, built, supported in module.ROWS:
-        reason = "" if built and supported else "this CPU lacks its instructions" if built else "left out of this build"
+        reason = "" if built and supported else "this CPU lacks its instructions" if built else "for other processors"
         rows.append(Backend(name, built, supported, reason))
     return tuple(rows)
 

@@ -136,10 +136,13 @@ def _kernel() -> tuple[str, str]:
         name = cython_kernels.active().name
     except cython_kernels.BackendError as error:  # SLMLAB_KERNEL asks for one that cannot run
         return "none", str(error)
-    left_out = [f"{row.name} ({row.reason})" for row in cython_kernels.backends() if row.reason]
-    found = f"{name} runs" + (f"; not {', '.join(left_out)}" if left_out else "")
+    rows = cython_kernels.backends()
+    reasons = {row.reason: [one.name for one in rows if one.reason == row.reason] for row in rows if row.reason}
+    left_out = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    forced = ", as SLMLAB_KERNEL asks" if os.environ.get("SLMLAB_KERNEL") else ""
+    found = "; not ".join([f"{name} runs{forced}", *left_out])
     compile_them = f"{compiler_remedy()}, then in the clone: {sys.executable} -m pip install --no-deps --editable ."
-    return found, compile_them if name == "reference" else ""
+    return found, "" if any(row.built for row in rows[1:]) else compile_them
 
 
 def _host() -> tuple[str, str]:

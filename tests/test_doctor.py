@@ -44,6 +44,50 @@ def test_a_kernel_that_cannot_run_is_a_finding_and_no_failure(monkeypatch):
     assert "no-such" in found.remedy
 
 
+def kernel_finding(monkeypatch, *rows):
+    """The finding on a machine with these backends, the last usable one active."""
+    import cython_kernels
+
+    rows = [cython_kernels.Backend(*row) for row in rows]
+    monkeypatch.setattr(cython_kernels, "backends", lambda: tuple(rows))
+    monkeypatch.setattr(cython_kernels, "active", lambda: [row for row in rows if not row.reason][-1])
+    return finding("kernel")
+
+
+REFERENCE = ("reference", True, True, "")
+
+
+def test_the_kernel_that_runs_stands_before_those_that_cannot_and_why(monkeypatch):
+    monkeypatch.delenv("SLMLAB_KERNEL", raising=False)
+    rows = [
+        REFERENCE,
+        ("scalar", True, True, ""),
+        ("a", False, False, "for other processors"),
+        ("b", True, False, "slow"),
+        ("c", True, False, "slow"),
+    ]
+
+    found = kernel_finding(monkeypatch, *rows)
+
+    assert found.found == "scalar runs; not a (for other processors); not b, c (slow)"
+    assert found.remedy == ""
+
+
+def test_without_compiled_kernels_the_remedy_compiles_them(monkeypatch):
+    monkeypatch.delenv("SLMLAB_KERNEL", raising=False)
+    found = kernel_finding(monkeypatch, REFERENCE, *((name, False, None, "no extension") for name in ("a", "b")))
+
+    assert found.found == "reference runs; not a, b (no extension)"
+    assert "pip install --no-deps --editable" in found.remedy
+
+
+def test_a_kernel_that_the_environment_forces_is_no_defect(monkeypatch):
+    monkeypatch.setenv("SLMLAB_KERNEL", "reference")
+    found = kernel_finding(monkeypatch, REFERENCE, ("a", True, False, "slow"))
+
+    assert found.found == "reference runs, as SLMLAB_KERNEL asks; not a (slow)" and found.remedy == ""
+
+
 def test_what_needs_a_missing_package_says_so(monkeypatch):
     def look():
         raise ModuleNotFoundError(name="psutil")
