@@ -55,8 +55,7 @@ def test_a_table_row_for_every_contender_and_the_machine_line(report, rows):
 
 def test_every_race_has_our_kernels_and_the_read_limit(rows):
     for row in rows:
-        race = {other["contender"] for other in race_of(row, rows)}
-        assert {"bytes/read", "2bit", "base3"} <= race
+        assert {"bytes", "2bit", "base3"} <= {other["format"] for other in race_of(row, rows)}
 
 
 def test_times_and_rates_follow_from_the_samples(rows):
@@ -119,10 +118,10 @@ def test_a_layer_of_bitnet_has_its_published_shapes():
 
 def test_weights_are_counted_by_the_size_formula_and_lie_side_by_side():
     work = Work("two products", (((64, 32), 160), ((32,), 80)), layers=5)
-    rows = {row.contender: row for row in Bench(SMALL).measure(work, ["2bit", "base3"], threads=1, repetitions=2)}
+    rows = {row.format: row for row in Bench(SMALL).measure(work, ["2bit", "base3"], threads=1, repetitions=2)}
 
     weights = (64 + 32) * 160 + 32 * 80
-    for name, bits in (("fp16/gemv", 16), ("2bit", 2), ("base3", 1.6)):
+    for name, bits in (("fp16", 16), ("2bit", 2), ("base3", 1.6)):
         if name in rows:
             assert rows[name].weights_bytes == 5 * weights * bits / 8
             assert SMALL <= rows[name].footprint_bytes < SMALL + weights * bits / 8
@@ -134,6 +133,14 @@ def test_the_random_weights_are_valid(format):
     codes = unpack(Bench()._arena(format, SMALL), 32, columns, format)  # a byte that holds no codes would be an error
 
     assert set(np.unique(codes)) == {-1, 0, 1}
+
+
+def test_a_format_alone_is_its_active_backend():
+    twice = ["2bit", f"2bit/{cython_kernels.active().name}"]
+
+    rows = Bench(SMALL).measure(single(32, 64), twice, threads=1, baselines=(), repetitions=1)
+
+    assert [row.contender for row in rows] == ["bytes/read", twice[1]]
 
 
 def test_a_copy_is_used_again_after_all_others():
@@ -191,7 +198,7 @@ def test_baselines_that_cannot_run_are_left_out(monkeypatch):
 
     assert [(row.contender, row.ratio, row.baseline) for row in rows] == [
         ("bytes/read", None, None),
-        ("2bit", None, None),
+        (f"2bit/{cython_kernels.active().name}", None, None),
     ]
 
 

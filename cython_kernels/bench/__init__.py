@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cython_kernels import FORMATS, BackendNotBuiltError, backends, empty, linear, matrix, packed_bytes
+from cython_kernels import FORMATS, BackendNotBuiltError, active, backends, empty, linear, matrix, packed_bytes
 from cython_kernels import threads as default_threads
 
 BEST_FP16 = ("fp16/gemv", "fp16/torch", "bf16/torch")
@@ -74,8 +74,6 @@ class Row:
     """One contender in one race. Of what has quartiles, three numbers: first quartile, median, third quartile."""
 
     what: str
-    contender: str
-    """As it was asked for."""
     format: str
     backend: str
     held: str
@@ -100,6 +98,11 @@ class Row:
     read_limit_gb_per_s: float
     share: tuple[float, float, float]
     """Of the read limit of the same repetition."""
+
+    @property
+    def contender(self) -> str:
+        """Format and backend, also where the format alone was asked for."""
+        return f"{self.format}/{self.backend}"
 
 
 @dataclass
@@ -154,7 +157,7 @@ class Bench:
         """
         threads = default_threads() if threads is None else threads
         baselines = [name for name in baselines if runs(name, work.M)]
-        names = dict.fromkeys(("bytes/read", *baselines, *contenders))
+        names = dict.fromkeys(("bytes/read", *baselines, *map(full_name, contenders)))
         racers = {name: self._contender(name, work, threads) for name in names}
         return _rows(work, racers, _race(racers, threads, repetitions, tick, sample_s), baselines, threads)
 
@@ -164,15 +167,15 @@ class Bench:
         return reader.layer_bytes / float(np.median([reader.seconds(1) for _ in range(repetitions)]))
 
     def _contender(self, name: str, work: Work, threads: int) -> _Contender:
-        format, _, backend = name.partition("/")
+        format, backend = name.split("/")
         if backend == "read":
             memory = self._arena("2bit", self.footprint_bytes)
             return _Contender(format, backend, format, len(memory), [_reading(memory, threads)])
         held = format
         if backend not in OTHERS:
             # A backend that expands weights holds them as 2-bit ones, and those can be had at once.
-            probe = matrix(np.zeros(packed_bytes(1, 1, format), np.uint8), 1, 1, format=format, backend=backend or None)
-            held, backend = probe.held, probe.backend
+            probe = matrix(np.zeros(packed_bytes(1, 1, format), np.uint8), 1, 1, format=format, backend=backend)
+            held = probe.held
         # One fused matrix is the strongest form of the others; our kernels take several matrices in one call.
         products = [((sum(rows),) if backend in OTHERS else rows, K) for rows, K in work.products]
         layer_bytes = sum(_bytes(held, N, K) for rows, K in products for N in rows)
@@ -205,9 +208,14 @@ class Bench:
         return self._arenas[format][:nbytes]
 
 
+def full_name(contender: str) -> str:
+    """ "base3" -> "base3/avx512vbmi", with the backend that is active; another contender as it is."""
+    return contender if "/" in contender else f"{contender}/{active().name}"
+
+
 def runs(name: str, M: int = 1) -> bool:
     """Can this contender run on this machine, with M tokens?"""
-    format, _, backend = name.partition("/")
+    format, backend = full_name(name).split("/")
     if backend == "torch":
         return importlib.util.find_spec("torch") is not None
     if backend == "litespark":
@@ -216,7 +224,7 @@ def runs(name: str, M: int = 1) -> bool:
     if backend == "gemv":
         one = np.ones((1, 1), np.float16)
         return M == 1 and "scalar" in usable and _extension().fp16_gemv(one, one[0].astype(np.float32), 1) is not None
-    return format in FORMATS and (not backend or backend in usable)
+    return format in FORMATS and backend in usable
 
 
 def _extension():
@@ -343,7 +351,6 @@ def _rows(work, racers, samples, baselines, threads) -> list[Row]:
         rows.append(
             Row(
                 what=work.name,
-                contender=name,
                 format=racer.format,
                 backend=racer.backend,
                 held=racer.held,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from cython_kernels import FORMATS, backends, linear, matrix, pack, reference, threads
-from cython_kernels.bench import BEST_FP16, LAYER, Bench, Row, Work, bitnet_2b4t, runs, single
+from cython_kernels.bench import BEST_FP16, LAYER, Bench, Row, Work, bitnet_2b4t, full_name, runs, single
 from cython_kernels.bench.machine import available_bytes, line, machine
 
 SLOW_MEMORY_GB_PER_S = 40  # the goal for the share of the read limit holds up to here: see Goal
@@ -108,7 +108,7 @@ def call_overhead(repetitions: int) -> dict:
 
 def judge(row: Row, goal: Goal | None) -> dict:
     """The row with its goal: goal, goal_share, met, each None where nothing is asked."""
-    entry = asdict(row) | {"goal": None, "goal_share": None, "met": None}
+    entry = {"contender": row.contender, **asdict(row), "goal": None, "goal_share": None, "met": None}
     if goal is not None and row.ratio is not None:
         share = goal.share if row.read_limit_gb_per_s <= SLOW_MEMORY_GB_PER_S else None
         met = row.ratio[1] >= goal.ratio and (share is None or row.share[1] >= share)
@@ -174,7 +174,8 @@ def main() -> None:
             baselines=race.baselines,
             repetitions=3 if quick else 31 if race.work.M == 1 else 9,
         )
-        entries += [judge(row, race.goals.get(row.contender)) for row in rows]
+        goals = {full_name(name): goal for name, goal in race.goals.items()}
+        entries += [judge(row, goals.get(row.contender)) for row in rows]
     overhead = call_overhead(3 if quick else 31)
 
     print(table([entry for entry in entries if entry["contender"] != "bytes/read"]))
