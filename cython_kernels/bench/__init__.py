@@ -127,7 +127,7 @@ class _Contender:
 
 
 class Bench:
-    """Random weights to measure with, made at the first use of a format and kept.
+    """Random weights to measure with, made at their first use and kept.
 
     footprint_bytes: of each format; fp16_footprint_bytes: of fp16 and bf16, where it shall be another
     """
@@ -197,8 +197,12 @@ class Bench:
         return _Contender(format, backend, held, layer_bytes, copies)
 
     def _arena(self, format: str, nbytes: int) -> np.ndarray:
-        """`nbytes` of valid weights, uint8: one random block again and again, since no time depends on the values."""
-        format = "fp16" if format == "bf16" else format  # the bits of ordinary fp16 numbers are ordinary bf16 numbers
+        """`nbytes` of valid weights, uint8: one random block again and again, since no time depends on the values.
+
+        Two arenas do for all formats. The bits of ordinary fp16 numbers are ordinary numbers in bf16 and fp32, and
+        bytes of four 2-bit codes, which are under 171, are bytes of five base-3 codes, as all under 243 are.
+        """
+        format = "fp16" if format in WIDTH else "2bit"
         if format not in self._arenas or len(self._arenas[format]) < nbytes:
             block = _random_block(format)
             self._arenas.pop(format, None)  # not two of them at once
@@ -242,13 +246,9 @@ def _bytes(format: str, N: int, K: int) -> int:
 
 def _random_block(format: str) -> np.ndarray:
     rng = np.random.default_rng(0)
-    if format in WIDTH:
-        values = rng.standard_normal(BLOCK_BYTES // WIDTH[format], np.float32)
-        return values.astype(np.float16 if format == "fp16" else np.float32).view(np.uint8)
-    if format == "2bit":
-        codes = rng.integers(0, 3, (BLOCK_BYTES, 4), np.uint8)
-        return codes @ np.array([1, 4, 16, 64], np.uint8)
-    return rng.integers(0, 243 if format == "base3" else 256, BLOCK_BYTES, np.uint8)  # every value below is a byte
+    if format == "fp16":
+        return rng.standard_normal(BLOCK_BYTES // 2, np.float32).astype(np.float16).view(np.uint8)
+    return rng.integers(0, 3, (BLOCK_BYTES, 4), np.uint8) @ np.array([1, 4, 16, 64], np.uint8)
 
 
 # ---- a contender's product: its weights, as (uint8 bytes, N) -> a function without arguments
