@@ -445,6 +445,23 @@ def test_a_conversation_goes_on_from_its_cache():
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=0.02 * whole.std().item())
 
 
+def test_hidden_states_come_where_the_configuration_asks_for_them():
+    model = accelerate(small())
+    model.config.output_hidden_states = True
+
+    with torch.no_grad():
+        assert len(model(torch.tensor([[1, 2]]), past_key_values=DynamicCache()).hidden_states) == 4
+
+
+def test_the_cache_may_come_by_position():
+    model, cache = accelerate(small()), DynamicCache()
+
+    with torch.no_grad():
+        model(torch.tensor([[1, 2]]), None, None, cache)
+
+    assert cache.get_seq_length() == 2
+
+
 def test_hidden_states_are_those_of_the_unpacked_model():
     model = small()
     packed = accelerate(copy.deepcopy(model))
@@ -515,6 +532,12 @@ def test_what_cannot_be_accelerated_is_refused():
         accelerate(small().train())
     with pytest.raises(ValueError, match="'base3' or '2bit'"):
         accelerate(small(), "int8")
+    with pytest.raises(ValueError, match="hidden_act is 'silu'"):
+        accelerate(small(hidden_act="silu"))
+    with pytest.raises(ValueError, match="rope_type is 'dynamic'"):
+        accelerate(small(rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}))
+    with pytest.raises(ValueError, match="'flex_attention', wanted 'sdpa' or 'eager'"):
+        accelerate(small(attn_implementation="flex_attention"))
     with pytest.raises(ValueError, match="accelerated already"):
         accelerate(accelerate(small()))
     with pytest.raises(ValueError, match="RMSNorm of its own"):

@@ -231,15 +231,15 @@ class PackedBody(BitNetModel):
     def forward(
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None, **kwargs
     ):
-        cache = past_key_values if isinstance(past_key_values, DynamicCache) else None
+        cache = past_key_values
+        grows = isinstance(cache, DynamicCache) and any(isinstance(layer, GrowingLayer) for layer in cache.layers[:1])
+        asked = ("output_hidden_states", "output_attentions")
         if (
-            input_ids is None
+            not grows
             or inputs_embeds is not None
-            or cache is None
-            or not isinstance(cache.layers[0], GrowingLayer)
-            or (attention_mask is not None and not (attention_mask.ndim == 2 and attention_mask.all()))
             or (input_ids.shape[1] > 1 and cache.get_seq_length() > 0)
-            or any(kwargs.get(name) for name in ("output_hidden_states", "output_attentions"))
+            or (attention_mask is not None and not (attention_mask.ndim == 2 and attention_mask.all()))
+            or any(kwargs.get(name, getattr(self.config, name, False)) for name in asked)
             or kwargs.get("return_dict") is False
         ):
             return super().forward(input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, **kwargs)
@@ -256,11 +256,12 @@ class PackedBitNet(BitNetForCausalLM):
     """What accelerate() makes of a BitNetForCausalLM."""
 
     @wraps(BitNetForCausalLM.forward)
-    def forward(self, *args, past_key_values=None, **kwargs):
-        if type(past_key_values) is DynamicCache and past_key_values.get_seq_length() == 0:
-            past_key_values.layers = [GrowingLayer() for _ in self.model.layers]
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, *args, **kwargs):
+        cache = past_key_values
+        if type(cache) is DynamicCache and cache.get_seq_length() == 0 and not cache.offloading:
+            cache.layers = [GrowingLayer() for _ in self.model.layers]
         with torch_on_one_thread():
-            return super().forward(*args, past_key_values=past_key_values, **kwargs)
+            return super().forward(input_ids, attention_mask, position_ids, cache, *args, **kwargs)
 
     def generate(self, *args, **kwargs):
         with torch_on_one_thread():
@@ -327,6 +328,14 @@ def _check(model, format: str) -> None:
         raise ValueError("the model is in training mode, and packed weights cannot be trained: call model.eval() first")
     if format not in ("base3", "2bit"):
         raise ValueError(f"format is {format!r}, wanted 'base3' or '2bit'")
+    if model.config.hidden_act != "relu2":
+        raise ValueError(f"hidden_act is {model.config.hidden_act!r}, wanted 'relu2', BitNet's: run the model as it is")
+    rope_type = model.model.rotary_emb.rope_type
+    if rope_type in ("dynamic", "longrope"):
+        raise ValueError(
+            f"the positions' rope_type is {rope_type!r}, which depends on the length of the text; wanted one that does "
+            "not, such as 'default': run the model as it is"
+        )
     if model.config._attn_implementation not in ("sdpa", "eager"):
         raise ValueError(
             f"the attention is {model.config._attn_implementation!r}, wanted 'sdpa' or 'eager': "
