@@ -281,6 +281,18 @@ def test_a_source_that_is_not_in_order_is_named_with_its_cell_and_nothing_is_wri
     ]
 
 
+def test_an_exercise_may_be_compiled(tmp_path):
+    cell = SOURCE.replace('@exercise("kv', '# %%cython\nimport cython\n\n@exercise("kv').replace(
+        "tokens: int", "tokens: cython.int"
+    )
+    write(tmp_path, cell)
+
+    (lab,) = build.read_labs(tmp_path)
+    assert lab.exercises == ("kv-cache-bytes",)
+    stub = next(cell.source for cell in build.student_cells(lab) if "exercise" in cell.tags)
+    assert stub.startswith("%%cython\nimport cython\n") and stub.endswith('"""\n    ...')
+
+
 def test_an_exercise_without_markers_is_told(tmp_path):
     write(tmp_path, SOURCE.replace(MARKERS[0], "").replace(MARKERS[1], ""))
     with pytest.raises(BuildError, match="cell 4: @exercise without ### BEGIN SOLUTION and ### END SOLUTION"):
@@ -420,7 +432,7 @@ def test_no_line_of_a_solution_is_in_the_student_notebook(source):
 
 def functions(source):
     """(id, function) of every @exercise in some Python source."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(build.python(source))):
         if isinstance(node, ast.FunctionDef) and any(
             ast.unparse(d).startswith("exercise(") for d in node.decorator_list
         ):

@@ -7,8 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from cython_kernels.bench import Row
 from slmlab import bench, catalog, figures
-from slmlab.widgets import Settings, bench_panel, memory_budget, quantization_explorer
+from slmlab.widgets import Settings, bench_panel, kernel_bench, memory_budget, quantization_explorer
 
 LIMIT_BYTES = 300_000
 
@@ -17,9 +18,34 @@ def matrix(rows: int = 576, columns: int = 1536) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((rows, columns)).astype(np.float32)
 
 
+def rung(contender: str, bits: int) -> Row:
+    format, _, backend = contender.partition("/")
+    macs = 640 * 2560
+    return Row(
+        what="640 x 2560",
+        format=format,
+        backend=backend,
+        held=format,
+        threads=1,
+        M=1,
+        macs=macs,
+        weights_bytes=macs * bits // 8,
+        footprint_bytes=macs * bits // 8,
+        samples_ms=(0.1,),
+        ms=(0.09, 0.1, 0.12),
+        gb_per_s=macs * bits / 8 / 1e5,
+        gmac_per_s=macs / 1e5,
+        ratio=(1.0, 1.0, 1.0),
+        baseline="fp16/gemv",
+        read_limit_gb_per_s=40.0,
+        share=(0.8, 0.9, 1.0),
+    )
+
+
 def all_figures() -> dict[str, go.Figure]:
     state = quantization_explorer.state(matrix(), Settings(scheme="asymmetric", bits=8, group=16))
     point = SimpleNamespace(settings=Settings(), bits_per_weight=4.0, perplexity=20.0)
+    rungs = [rung("fp16/gemv", 16), rung("2bit/avx2", 2)]
     every = [model for model in catalog.models() if model.computable]
     budgets = [memory_budget.state(model, memory_bytes=2**33) for model in every]
     return {
@@ -30,6 +56,9 @@ def all_figures() -> dict[str, go.Figure]:
         "memory_bars": figures.memory_bars(budgets, memory_budget.DEVICES),
         "quantization": figures.quantization(state),
         "perplexity_points": figures.perplexity_points([point], 18.0),
+        "ladder": figures.ladder(rungs, "2bit/avx2", (2.0, 6.0)),
+        "roofline": figures.roofline(rungs),
+        "kernel_bench": figures.kernel_bench(kernel_bench.state(rungs, "640 x 2560", 1, 1, "2bit/avx2")),
     }
 
 

@@ -509,6 +509,149 @@ def w8a8_with_scales_by_column(x, w):
     return ((x_codes * x_scale) @ (w_codes * w_scale).T).astype(np.float32)
 
 
+def _fields(codes):
+    """(4, N / 4, K) uint8"""
+    return (codes + 1).astype(np.uint8).reshape(4, -1, codes.shape[1])
+
+
+def packed_neighbouring_rows(codes):
+    first, second, third, fourth = ((codes[n::4] + 1).astype(np.uint8) for n in range(4))
+    return first | second << 2 | third << 4 | fourth << 6
+
+
+def packed_from_the_high_bits(codes):
+    first, second, third, fourth = _fields(codes)
+    return fourth | third << 2 | second << 4 | first << 6
+
+
+def packed_without_the_one(codes):
+    first, second, third, fourth = codes.astype(np.uint8).reshape(4, -1, codes.shape[1])
+    return (first & 3) | (second & 3) << 2 | (third & 3) << 4 | (fourth & 3) << 6
+
+
+def packed_columns(codes):
+    if codes.shape[1] % 4:
+        return (codes[:1] + 1).astype(np.uint8)
+    first, second, third, fourth = ((codes[:, n::4] + 1).astype(np.uint8) for n in range(4))
+    return first | second << 2 | third << 4 | fourth << 6
+
+
+def packed_wide(codes):
+    first, second, third, fourth = _fields(codes).astype(np.int64)
+    return first + 4 * second + 16 * third + 64 * fourth + 0.0
+
+
+def _product(packed, x, dtype=np.int32, zero=1, shifts=(0, 2, 4, 6)):
+    sums = [(packed >> shift & 3).astype(dtype) @ x.astype(dtype) for shift in shifts]
+    return (np.concatenate(sums) - zero * x.sum(dtype=dtype)).astype(np.int32)
+
+
+def product_of_the_codes(packed, x):
+    return _product(packed, x, zero=0)
+
+
+def product_in_16_bits(packed, x):
+    return _product(packed, x, np.int16)
+
+
+def product_with_fields_reversed(packed, x):
+    return _product(packed, x, shifts=(6, 4, 2, 0))
+
+
+def product_with_masks_not_shifted_back(packed, x):
+    sums = [(packed & mask).astype(np.int32) @ x.astype(np.int32) for mask in (3, 12, 48, 192)]
+    return (np.concatenate(sums) - x.sum(dtype=np.int32)).astype(np.int32)
+
+
+def product_with_the_sum_taken_off_before_the_shift(packed, x):
+    total, sums = x.sum(dtype=np.int32), []
+    for field, mask in enumerate((3, 12, 48, 192)):
+        sums.append(((packed & mask).astype(np.int32) @ x.astype(np.int32) - total) >> 2 * field)
+    return np.concatenate(sums).astype(np.int32)
+
+
+def product_with_rows_in_the_order_of_bytes(packed, x):
+    return np.ascontiguousarray(_product(packed, x).reshape(4, -1).T).ravel()
+
+
+def product_in_floats(packed, x):
+    return _product(packed, x).astype(np.float32)
+
+
+def _lane(codes, x, flush_after, keep=lambda lane: (lane + 32768) % 65536 - 32768, last=True):
+    pairs = (codes.astype(int) * x).reshape(-1, 2).sum(axis=1)
+    total = lane = 0
+    for number, pair in enumerate(pairs.tolist(), 1):
+        lane = keep(lane + pair)
+        if number % flush_after == 0:
+            total, lane = total + lane, 0
+    return total + lane if last else total
+
+
+def lane_without_end(codes, x, flush_after):
+    return int(codes.astype(int) @ x.astype(int))
+
+
+def lane_that_saturates(codes, x, flush_after):
+    return _lane(codes, x, flush_after, keep=lambda lane: max(-32768, min(32767, lane)))
+
+
+def lane_that_forgets_the_rest(codes, x, flush_after):
+    return _lane(codes, x, flush_after, last=False)
+
+
+def lane_that_is_never_flushed(codes, x, flush_after):
+    return _lane(codes, x, len(codes))
+
+
+def lane_flushed_by_products(codes, x, flush_after):
+    return _lane(codes, x, max(1, flush_after // 2))
+
+
+def lane_without_a_sign(codes, x, flush_after):
+    return _lane(codes, x, flush_after, keep=lambda lane: lane % 65536)
+
+
+def additions_by_the_positive_end(largest_code, lane_bits):
+    return (2 ** (lane_bits - 1) - 1) // (2 * largest_code * 127)
+
+
+def additions_by_128_and_the_positive_end(largest_code, lane_bits):
+    return (2 ** (lane_bits - 1) - 1) // (2 * largest_code * 128)
+
+
+def additions_of_single_products(largest_code, lane_bits):
+    return 2 ** (lane_bits - 1) // (largest_code * 128)
+
+
+def additions_without_a_sign(largest_code, lane_bits):
+    return 2**lane_bits // (2 * largest_code * 128)
+
+
+def additions_one_less(largest_code, lane_bits):
+    return max(0, 2 ** (lane_bits - 1) // (2 * largest_code * 128) - 1)
+
+
+def roofline_one_after_the_other(bits, tokens, read_bytes_per_s, peak_macs_per_s):
+    return tokens / (bits / 8 / read_bytes_per_s + tokens / peak_macs_per_s)
+
+
+def roofline_of_the_faster(bits, tokens, read_bytes_per_s, peak_macs_per_s):
+    return tokens / min(bits / 8 / read_bytes_per_s, tokens / peak_macs_per_s)
+
+
+def roofline_in_bits_per_second(bits, tokens, read_bytes_per_s, peak_macs_per_s):
+    return min(tokens * read_bytes_per_s / bits, peak_macs_per_s)
+
+
+def roofline_with_weights_read_for_each_token(bits, tokens, read_bytes_per_s, peak_macs_per_s):
+    return min(read_bytes_per_s * 8 / bits, peak_macs_per_s)
+
+
+def roofline_of_weights(bits, tokens, read_bytes_per_s, peak_macs_per_s):
+    return min(read_bytes_per_s * 8 / bits, peak_macs_per_s / tokens)
+
+
 WRONG_ANSWERS = {
     "measure": [
         measured_with_the_warm_up,
@@ -621,5 +764,52 @@ WRONG_ANSWERS = {
         w8a8_with_weights_alone,
         w8a8_not_quantized,
         w8a8_with_scales_by_column,
+    ],
+    "pack-rows": [
+        packed_neighbouring_rows,
+        packed_from_the_high_bits,
+        packed_without_the_one,
+        packed_columns,
+        packed_wide,
+    ],
+    "packed-product": [
+        product_of_the_codes,
+        product_in_16_bits,
+        product_with_fields_reversed,
+        product_with_masks_not_shifted_back,
+        product_with_the_sum_taken_off_before_the_shift,
+        product_with_rows_in_the_order_of_bytes,
+        product_in_floats,
+    ],
+    "ternary-kernel": [
+        product_of_the_codes,
+        product_in_16_bits,
+        product_with_fields_reversed,
+        product_with_masks_not_shifted_back,
+        product_with_the_sum_taken_off_before_the_shift,
+        product_with_rows_in_the_order_of_bytes,
+        product_in_floats,
+    ],
+    "int16-lane": [
+        lane_without_end,
+        lane_that_saturates,
+        lane_that_forgets_the_rest,
+        lane_that_is_never_flushed,
+        lane_flushed_by_products,
+        lane_without_a_sign,
+    ],
+    "safe-additions": [
+        additions_by_the_positive_end,
+        additions_by_128_and_the_positive_end,
+        additions_of_single_products,
+        additions_without_a_sign,
+        additions_one_less,
+    ],
+    "roofline": [
+        roofline_one_after_the_other,
+        roofline_of_the_faster,
+        roofline_in_bits_per_second,
+        roofline_with_weights_read_for_each_token,
+        roofline_of_weights,
     ],
 }

@@ -2,9 +2,10 @@
 
 style      palette, template, parts of figures      memory      memory_bars
 timings    compare_bars, race, prefill_decode,      quantized   quantization, perplexity_points
-           bench_panel
+           bench_panel                              kernels     ladder, roofline, kernel_bench
 """
 
+from .kernels import kernel_bench, ladder, roofline
 from .memory import COMPONENTS, memory_bars
 from .quantized import FLOOR_DB, perplexity_points, quantization
 from .timings import bench_panel, compare_bars, prefill_decode, race
@@ -14,9 +15,12 @@ __all__ = [
     "FLOOR_DB",
     "bench_panel",
     "compare_bars",
+    "kernel_bench",
+    "ladder",
     "memory_bars",
     "perplexity_points",
     "prefill_decode",
     "quantization",
     "race",
+    "roofline",
 ]

@@ -10,7 +10,8 @@ A source is a jupytext percent script. Its cells may bear these tags:
 
     parameters    the first code cell, with the line MODE = "fast"
     exercise      one or more functions under @exercise("id"), whose bodies after the docstring stand between
-                  `### BEGIN SOLUTION` and `### END SOLUTION`; students get `...` there
+                  `### BEGIN SOLUTION` and `### END SOLUTION`; students get `...` there. The cell may be compiled: its
+                  first line is `# %%cython` then (exercises.cython_cells)
     golden        arithmetic whose output is the same on every machine: it goes to tests/golden with its output
     golden-setup  what the golden cells need before them
 
@@ -180,12 +181,17 @@ def _exercises(cell: Cell) -> list[tuple[str, ast.FunctionDef]]:
     """(id, function) of each function under @exercise("id"); the id as it is written, if it is no literal."""
     return [
         (str(argument.value) if isinstance(argument, ast.Constant) else ast.unparse(argument), node)
-        for node in ast.walk(ast.parse(cell.source))
+        for node in ast.walk(ast.parse(python(cell.source)))
         if isinstance(node, ast.FunctionDef)
         for mark in node.decorator_list
         if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "exercise"
         for argument in mark.args
     ]
+
+
+def python(source: str) -> str:
+    """A cell without its magic: below `%%cython` stands Python too (exercises.cython_cells). Line numbers stay."""
+    return re.sub(r"^%%cython.*", "", source)
 
 
 def _problems(path: Path, cells: tuple[Cell, ...]) -> Iterator[str]:
@@ -238,7 +244,7 @@ def _exercise_problems(source: str, stub: str) -> Iterator[str]:
         yield f"@exercise without {BEGIN} and {END}"
         return
     try:
-        ast.parse(source)
+        ast.parse(python(source))
         functions = _exercises(Cell("code", stub))
     except SyntaxError as error:
         yield f"line {error.lineno}: {error.msg}"
