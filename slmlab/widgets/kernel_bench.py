@@ -14,7 +14,7 @@ from .view import View
 SHAPES = ((2560, 2560), (6912, 2560), (2560, 6912), (640, 2560))  # N, K: q and o, gate and up, down, k and v of 2B4T
 TOKENS = (1, 2, 4, 8, 16, 32, 64)
 REPETITIONS, SAMPLE_S = 3, 1e-3  # so that a product of one token is measured in a tenth of a second
-LONG_MACS = 100_000_000  # from here on a bar says that something is going on
+LONG_MACS = 20_000_000  # from here on a bar says that something is going on
 
 
 @dataclass(frozen=True, eq=False)

@@ -521,8 +521,8 @@ figures.roofline(by_tokens, ours[0], "6912 x 2560, one thread; the numbers are t
 # because each of its bytes brings four weights.
 #
 # A bar longer than 8 tells of a gap: if the best float kernel is far below the slope with 4 tokens, nobody wrote one
-# for them. What is left with 64 is the processor's int8 over its floats; an instruction of VNNI holds four times as many
-# multiplications as one on fp32. Matrix units for bfloat16 (AMX) would turn the comparison around.
+# for them. What is left with 64 is the processor's int8 over its floats; an instruction of VNNI holds four times
+# as many multiplications as one on fp32. Matrix units for bfloat16 (AMX) would turn the comparison around.
 
 # %% [markdown]
 # And a model is more than its ternary matrices. The head of the 2B stays in 16 bits in the published file:
