@@ -54,6 +54,10 @@ cdef extern from "matmul.h":
         ternary_matrix *, int, const float *, int64_t, int64_t, const float *, float, int, int64_t *) noexcept nogil
 
 
+cdef extern from "pool.h":
+    void pool_survive_fork() noexcept
+
+
 cdef extern from "quantize.h":
     int32_t quantize_token(const float *, int64_t, const float *, float, int8_t *, float *) noexcept nogil
 
@@ -62,6 +66,8 @@ cdef extern from "baseline.h":
     int c_fp16_gemv "fp16_gemv"(const uint16_t *, int64_t, int64_t, const float *, float *, int) noexcept nogil
     uint64_t c_read_bytes "read_bytes"(const void *, int64_t, int) noexcept nogil
 
+
+pool_survive_fork()
 
 FORMAT = TERNARY_FORMAT
 CONSTANTS = {  # for the test that compares the header with reference.py

@@ -11,11 +11,7 @@
 
 #include <windows.h>
 
-#if defined(_MSC_VER) && !defined(__clang__)
 #define PAUSE() YieldProcessor()
-#else
-#define PAUSE() YieldProcessor()
-#endif
 typedef volatile LONG64 atomic;
 static int64_t atomic_add(atomic *a, int64_t n) { return InterlockedExchangeAdd64(a, n); }
 static int64_t atomic_get(atomic *a) { return InterlockedCompareExchange64(a, 0, 0); }
@@ -46,7 +42,7 @@ static int start_thread(int64_t id) {
     HANDLE handle = CreateThread(NULL, 0, thread_main, (void *)(intptr_t)id, 0, NULL);
     return handle != NULL && CloseHandle(handle);
 }
-static void forget_workers_in_a_child(void) {}
+void pool_survive_fork(void) {}
 
 #else
 
@@ -98,7 +94,7 @@ static int start_thread(int64_t id) {
     return !failed;
 }
 static void in_the_child(void);
-static void forget_workers_in_a_child(void) { pthread_atfork(NULL, NULL, in_the_child); }
+void pool_survive_fork(void) { pthread_atfork(NULL, NULL, in_the_child); }
 
 #endif
 
@@ -199,11 +195,6 @@ static void work(int64_t id) {
 }
 
 static void start_workers(int64_t wanted) {
-    static int told;
-    if (!told) {
-        told = 1;
-        forget_workers_in_a_child();
-    }
     while (pool.workers < wanted && start_thread(pool.workers + 1)) {
         pool.workers++;
     }
@@ -218,6 +209,7 @@ void pool_run(pool_task *before, pool_task *meanwhile, pool_task *task, void *co
         return;
     }
     if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (threads > count) threads = (int)count;
     start_workers(threads - 1);
     pool.meanwhile = meanwhile;
     pool.task = task;

@@ -15,8 +15,10 @@ typedef void pool_task(void *context, int64_t index);
    all are done. Before that the caller alone calls before(context, 0), where that is not NULL; workers that join
    meanwhile call meanwhile(context, i) with the index they will begin with, and wait.
 
-   A second caller at the same time does its own work alone. Where threads cannot be had, the caller does all. Safe
-   after fork(): the child starts workers of its own. */
+   A second caller at the same time does its own work alone. Where threads cannot be had, the caller does all. */
 void pool_run(pool_task *before, pool_task *meanwhile, pool_task *task, void *context, int64_t count, int threads);
+
+/* Call it once, before there are threads: then a child of fork() starts workers of its own. */
+void pool_survive_fork(void);
 
 #endif
