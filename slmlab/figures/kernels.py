@@ -29,11 +29,12 @@ def ladder(
     published: speed-ups over fp16 from and to, a band from the fastest 16-bit row
     """
     rows = [row for row in rows if row.macs]
+    rungs = _rungs(rows, chosen)
     layout = {
         "template": "slmlab",
         "title": {"text": title},
-        "height": 150 + 30 * len(rows),
-        "margin": {"l": width(map(_label, rows)), "r": 24, "t": 84},
+        "height": 166 + 30 * len(rows),
+        "margin": {"l": width(map(_label, rows)), "r": 24, "t": 100},
         "xaxis": _rate_axis(rows),
         "yaxis": _names(rows),
         "showlegend": True,
@@ -43,13 +44,10 @@ def ladder(
         low, high = (bound * max(sixteen) for bound in published)
         ends = {"x0": low, "x1": high, "y0": 0, "y1": 1, "yref": "paper"}
         layout["shapes"] = [{"type": "rect", **ends, "fillcolor": SKY, "opacity": 0.25, "line": {"width": 0}}]
-        layout["annotations"] = [
-            {
-                **{"x": np.log10(high), "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "top"},
-                **{"text": f"published:<br>{published[0]:g} to {published[1]:g} times fp16", "showarrow": False},
-            }
-        ]
-    return go.Figure({"data": _rungs(rows, chosen), "layout": layout})
+        band = {"color": SKY, "opacity": 0.4, "size": 15, "symbol": "square"}
+        name = f"published: {published[0]:g} to {published[1]:g} times fp16"
+        rungs.append({"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None], "marker": band})
+    return go.Figure({"data": rungs, "layout": layout})
 
 
 def roofline(rows: Iterable, chosen: str | None = None, title: str = "") -> go.Figure:
