@@ -43,7 +43,9 @@ def ladder(
     if published and sixteen:
         low, high = (bound * max(sixteen) for bound in published)
         ends = {"x0": low, "x1": high, "y0": 0, "y1": 1, "yref": "paper"}
-        layout["shapes"] = [{"type": "rect", **ends, "fillcolor": SKY, "opacity": 0.25, "line": {"width": 0}}]
+        layout["shapes"] = [
+            {"type": "rect", **ends, "fillcolor": SKY, "opacity": 0.25, "line": {"width": 0}, "layer": "below"}
+        ]
         band = {"color": SKY, "opacity": 0.4, "size": 15, "symbol": "square"}
         name = f"published: {published[0]:g} to {published[1]:g} times fp16"
         rungs.append({"type": "scatter", "mode": "markers", "name": name, "x": [None], "y": [None], "marker": band})
