@@ -4,6 +4,9 @@
 
 #define MOST_THREADS 256
 #define SPIN_US 100
+#define STALL_US 500 /* a wait at the end of a job that is longer than this, and than the job, is no accident */
+#define SHORTEST_REST_US 10000
+#define LONGEST_REST_US 640000
 
 /* ---- what the systems name differently: atomics (all sequentially consistent), lock, wait, clock, thread */
 
@@ -125,6 +128,8 @@ static struct {
     atomic busy;    /* 1 while a caller owns the pool and the job */
     atomic asleep;
     int64_t workers;
+    atomic rest_until; /* on the clock of now_us: until then callers work alone */
+    int64_t rest_us;
     NEXT_LINE(line2);
 
     share shares[MOST_THREADS];
@@ -200,8 +205,30 @@ static void start_workers(int64_t wanted) {
     }
 }
 
+/* Wait for the workers that are inside; they finish the index that they have begun.
+
+   Where another program wants the same core, the operating system stops a worker in the middle of an index, for
+   milliseconds, and the caller can do nothing but wait. One thread is faster than that. So after such a wait the pool
+   rests, and twice as long each time that it happens again soon after a rest. */
+static void wait_for_workers(int64_t job_start) {
+    const int64_t start = now_us();
+    for (int64_t waited = 0; atomic_get(&pool.inside) > 0; waited++) {
+        if (waited < 1000) {
+            PAUSE();
+        } else {
+            yield_cpu();
+        }
+    }
+    const int64_t end = now_us();
+    if (end - start < STALL_US || end - start < start - job_start) return;
+    const int soon = end - atomic_get(&pool.rest_until) < pool.rest_us;
+    pool.rest_us = !soon ? SHORTEST_REST_US : pool.rest_us < LONGEST_REST_US ? 2 * pool.rest_us : LONGEST_REST_US;
+    atomic_set(&pool.rest_until, end + pool.rest_us);
+}
+
 void pool_run(pool_task *before, pool_task *meanwhile, pool_task *task, void *context, int64_t count, int threads) {
-    if (threads < 2 || count < 2 || !atomic_swap(&pool.busy, 0, 1)) {
+    const int64_t start = now_us();
+    if (threads < 2 || count < 2 || start < atomic_get(&pool.rest_until) || !atomic_swap(&pool.busy, 0, 1)) {
         if (before != NULL) before(context, 0);
         for (int64_t i = 0; i < count; i++) {
             task(context, i);
@@ -233,12 +260,6 @@ void pool_run(pool_task *before, pool_task *meanwhile, pool_task *task, void *co
     }
     take_shares(0);
     atomic_set(&pool.open, 0);
-    for (int64_t waited = 0; atomic_get(&pool.inside) > 0; waited++) { /* others finish what they have begun */
-        if (waited < 1000) {
-            PAUSE();
-        } else {
-            yield_cpu();
-        }
-    }
+    wait_for_workers(start);
     atomic_set(&pool.busy, 0);
 }

@@ -2,7 +2,7 @@
 
    It lives as long as the process. Between products a worker spins for SPIN_US, so that the next matrix of a layer finds
    it awake, and then sleeps: an idle pool costs nothing. A worker that the operating system does not run keeps nobody
-   waiting, unless it has begun a share. */
+   waiting, unless it has begun an index; where that happens the pool rests for a while, and callers work alone. */
 
 #ifndef TERNARY_POOL_H
 #define TERNARY_POOL_H
