@@ -161,6 +161,14 @@ class Bench:
         racers = {name: self._contender(name, work, threads) for name in names}
         return _rows(work, racers, _race(racers, threads, repetitions, tick, sample_s), baselines, threads)
 
+    def sustained(self, name: str, work: Work, threads: int, seconds: float) -> float:
+        """GB of a contender's weights per second, over `seconds` without a pause: a median would hide the waits."""
+        racer, layers, start = self._contender(full_name(name), work, threads), 0, time.perf_counter()
+        while (passed := time.perf_counter() - start) < seconds or layers == 0:
+            racer.seconds(1)
+            layers += 1
+        return layers * racer.layer_bytes / passed / 1e9
+
     def read_limit(self, threads: int | None = None, repetitions: int = 7) -> float:
         """How fast this process reads memory now, in bytes per second: the median of `repetitions`."""
         reader = self._contender("bytes/read", single(1, 1), default_threads() if threads is None else threads)

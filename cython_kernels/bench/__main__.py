@@ -6,6 +6,7 @@ four minutes and 6 GB of memory; nothing else should run meanwhile, since that w
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -106,6 +107,34 @@ def call_overhead(repetitions: int) -> dict:
     }
 
 
+def beside_a_busy_program(bench: Bench, repetitions: int, seconds: float) -> dict | None:
+    """What base-3 decoding on all CPUs keeps while another program wants one of them; None where there is but one.
+
+    The other program may be on any CPU. A core's share is what must be lost: 1 / threads.
+    """
+    team = threads()
+    if team < 2:
+        return None
+    quiet, busy = [], []
+    for _ in range(repetitions):
+        quiet.append(bench.sustained("base3", bitnet_2b4t(), team, seconds))
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            try:
+                time.sleep(min(seconds, 0.5))
+                busy.append(bench.sustained("base3", bitnet_2b4t(), team, seconds))
+            finally:
+                other.kill()
+    kept = np.percentile(np.divide(busy, quiet), (25, 50, 75)).tolist()
+    return {
+        "what": "30 layers of base3 beside a busy program",
+        "threads": team,
+        "quiet_gb_per_s": quiet,
+        "busy_gb_per_s": busy,
+        "kept": kept,
+        "core_share": 1 / team,
+    }
+
+
 def judge(row: Row, goal: Goal | None) -> dict:
     """The row with its goal: goal, goal_share, met, each None where nothing is asked."""
     entry = {"contender": row.contender, **asdict(row), "goal": None, "goal_share": None, "met": None}
@@ -177,6 +206,7 @@ def main() -> None:
         goals = {full_name(name): goal for name, goal in race.goals.items()}
         entries += [judge(row, goals.get(row.contender)) for row in rows]
     overhead = call_overhead(3 if quick else 31)
+    neighbour = beside_a_busy_program(bench, *((1, 0.1) if quick else (5, 3.0)))
 
     print(table([entry for entry in entries if entry["contender"] != "bytes/read"]))
     print("ms and GB/s: medians. of limit, times: medians and quartiles of what each repetition gave.")
@@ -184,11 +214,16 @@ def main() -> None:
         footprints = [entry["footprint_bytes"] / 1e6 for entry in entries if entry["contender"] == name]
         print(f"{name}: {min(footprints):,.0f} to {max(footprints):,.0f} MB of distinct weights, in turn")
     print("{what}: {1:.2f} us ({0:.2f} to {2:.2f}) more".format(*overhead["overhead_us"], what=overhead["what"]))
+    if neighbour is not None:
+        kept = [100 * part for part in neighbour["kept"]]
+        print(f"{neighbour['what']}: keeps {kept[1]:.0f} % ({kept[0]:.0f} to {kept[2]:.0f}) of its speed;", end=" ")
+        print(f"a core's share is {100 * neighbour['core_share']:.0f} %")
     limits = {}
     for entry in entries:
         limits.setdefault(str(entry["threads"]), []).append(entry["read_limit_gb_per_s"])
     limits = {number: float(np.median(values)) for number, values in limits.items()}
-    report = {"machine": found, "quick": quick, "read_limit_gb_per_s": limits, "rows": entries, "call": overhead}
+    report = {"machine": found, "quick": quick, "read_limit_gb_per_s": limits, "rows": entries}
+    report |= {"call": overhead, "neighbour": neighbour}
     print(json.dumps(report))
 
 
