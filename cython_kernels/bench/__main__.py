@@ -206,7 +206,7 @@ def main() -> None:
         goals = {full_name(name): goal for name, goal in race.goals.items()}
         entries += [judge(row, goals.get(row.contender)) for row in rows]
     overhead = call_overhead(3 if quick else 31)
-    neighbour = beside_a_busy_program(bench, *((1, 0.1) if quick else (5, 3.0)))
+    neighbour = beside_a_busy_program(bench, *((2, 0.1) if quick else (5, 3.0)))
 
     print(table([entry for entry in entries if entry["contender"] != "bytes/read"]))
     print("ms and GB/s: medians. of limit, times: medians and quartiles of what each repetition gave.")
