@@ -227,8 +227,9 @@ static void wait_for_workers(int64_t job_start) {
 }
 
 void pool_run(pool_task *before, pool_task *meanwhile, pool_task *task, void *context, int64_t count, int threads) {
-    const int64_t start = now_us();
-    if (threads < 2 || count < 2 || start < atomic_get(&pool.rest_until) || !atomic_swap(&pool.busy, 0, 1)) {
+    int64_t start = 0;
+    if (threads < 2 || count < 2 || (start = now_us()) < atomic_get(&pool.rest_until) ||
+        !atomic_swap(&pool.busy, 0, 1)) {
         if (before != NULL) before(context, 0);
         for (int64_t i = 0; i < count; i++) {
             task(context, i);
