@@ -99,7 +99,7 @@ TARGET void ternary_2bit_avx512(const uint8_t *panel, int64_t steps, const uint3
 /* A byte is w + 128, at most 255: |acc| <= 255 * 128 * K < 2^31. */
 TARGET TERNARY_INLINE void some_tokens_int8(const int tokens, const uint8_t *panel, int64_t steps, const uint32_t *x,
                                             int stride, const int32_t *x_sums, int32_t *sums) {
-    __m512i acc[4][2];
+    __m512i acc[4][2]; /* at most 4 tokens */
     TERNARY_UNROLL
     for (int t = 0; t < tokens; t++) {
         acc[t][0] = acc[t][1] = _mm512_set1_epi32(-TERNARY_INT8_ZERO * x_sums[t]);

@@ -17,33 +17,38 @@ ternary_kernel ternary_2bit_avx512, ternary_int8_avx512;
 
 /* Four trits as four 2-bit fields: v = t0 + 3 t1 + 9 t2 + 27 t3 -> t0 | t1 << 2 | t2 << 4 | t3 << 6. */
 #define FIELDS(v) ((v) % 3 | (v) / 3 % 3 << 2 | (v) / 9 % 3 << 4 | (v) / 27 % 3 << 6)
-#define TABLE(entry) \
-    {ROW(entry, 0), ROW(entry, 8), ROW(entry, 16), ROW(entry, 24), ROW(entry, 32), ROW(entry, 40), ROW(entry, 48), ROW(entry, 56)}
-#define ROW(entry, i) entry(i), entry(i + 1), entry(i + 2), entry(i + 3), entry(i + 4), entry(i + 5), entry(i + 6), entry(i + 7)
+#define FOUR(entry, i) entry(i), entry(i + 1), entry(i + 2), entry(i + 3)
+#define SIXTEEN(entry, i) FOUR(entry, i), FOUR(entry, i + 4), FOUR(entry, i + 8), FOUR(entry, i + 12)
+#define TABLE(entry) {SIXTEEN(entry, 0), SIXTEEN(entry, 16), SIXTEEN(entry, 32), SIXTEEN(entry, 48)}
 
 /* By the low six bits of a byte, which is all that `vpermb` looks at. */
 #define LATE_V(i) FIELDS(64 + (i) / 3) /* those past 50 are never used */
 #define LATE_FIFTH(i) ((i) % 3 << 6)
-static const uint8_t early_fields[64] = TABLE(FIELDS), late_fields[64] = TABLE(LATE_V), late_fifth[64] = TABLE(LATE_FIFTH);
+static const uint8_t early_fields[64] = TABLE(FIELDS);
+static const uint8_t late_fields[64] = TABLE(LATE_V);
+static const uint8_t late_fifth[64] = TABLE(LATE_FIFTH);
 
 typedef struct {
     __m512i early_fields, late_fields, late_fifth;
 } tables;
 
 TARGET TERNARY_INLINE tables load_tables(void) {
-    const tables all = {_mm512_loadu_si512(early_fields), _mm512_loadu_si512(late_fields), _mm512_loadu_si512(late_fifth)};
+    const tables all = {_mm512_loadu_si512(early_fields), _mm512_loadu_si512(late_fields),
+                        _mm512_loadu_si512(late_fifth)};
     return all;
 }
 
-/* 64 base-3 bytes -> their first four trits as 2-bit fields, and the fifth trit times 64. */
+/* 64 base-3 bytes -> their first four trits as 2-bit fields, and the fifth trit times 64. The bytes from 192 are late. */
 TARGET TERNARY_INLINE __m512i expand(__m512i bytes, const tables *t, __m512i *fifth) {
-    const __mmask64 late = _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8((char)192));
+    const __m512i top = _mm512_set1_epi8((char)192);
+    const __mmask64 late = _mm512_cmpge_epu8_mask(bytes, top);
     const __m512i fields = _mm512_permutexvar_epi8(bytes, t->early_fields);
-    *fifth = _mm512_mask_permutexvar_epi8(_mm512_and_si512(bytes, _mm512_set1_epi8((char)192)), late, bytes, t->late_fifth);
+    *fifth = _mm512_mask_permutexvar_epi8(_mm512_and_si512(bytes, top), late, bytes, t->late_fifth);
     return _mm512_mask_permutexvar_epi8(fields, late, bytes, t->late_fields);
 }
 
-/* As one_token of avx512.c; the fifth field needs no shift and joins the first. */
+/* As one_token of avx512.c. The fifth field is 64 times too large, as the fourth is, and joins it: the two hold two fifths
+   of the columns, so they reach 128 * 128 * 2 / 5 * K < 2^31. */
 TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t *x, int32_t x_sum, int32_t *sums) {
     const tables all = load_tables();
     const __m512i mask[4] = {_mm512_set1_epi8(3), _mm512_set1_epi8(12), _mm512_set1_epi8(48),
@@ -76,7 +81,7 @@ TARGET static void one_token(const uint8_t *panel, int64_t steps, const uint32_t
     }
 }
 
-/* As some_tokens of avx512.c. Ten tokens: the two tables and two fifth fields take registers as well. */
+/* As some_tokens of avx512.c, for `tokens` of a tile of `stride`: the tables take registers as well. */
 TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, int64_t steps, const uint32_t *x,
                                        int stride, const int32_t *x_sums, int32_t *sums) {
     const tables all = load_tables();
@@ -94,8 +99,9 @@ TARGET TERNARY_INLINE void some_tokens(const int tokens, const uint8_t *panel, i
         prefetch(panel, s, steps);
         TERNARY_UNROLL
         for (int f = 0; f < 5; f++, x += stride) {
-            const __m512i codes0 = f == 4 ? _mm512_srli_epi16(fifth0, 6) : _mm512_and_si512(_mm512_srli_epi16(fields0, 2 * f), three);
-            const __m512i codes1 = f == 4 ? _mm512_srli_epi16(fifth1, 6) : _mm512_and_si512(_mm512_srli_epi16(fields1, 2 * f), three);
+            const int shift = f == 4 ? 6 : 2 * f;
+            const __m512i codes0 = _mm512_and_si512(_mm512_srli_epi16(f == 4 ? fifth0 : fields0, shift), three);
+            const __m512i codes1 = _mm512_and_si512(_mm512_srli_epi16(f == 4 ? fifth1 : fields1, shift), three);
             TERNARY_UNROLL
             for (int t = 0; t < tokens; t++) {
                 const __m512i word = _mm512_set1_epi32((int)x[t]);
