@@ -4,9 +4,14 @@ cdef extern from "attend.h":
 
 
 def attend(qkv, cosines, sines, cache, int64_t past, threads=None):
-    cdef float[:, :, ::1] qkv_view = qkv
-    cdef const float[:, ::1] cosines_view = cosines, sines_view = sines
-    cdef float[:, :, :, ::1] cache_view = cache
+    cdef float[:, :, ::1] qkv_view
+    cdef const float[:, ::1] cosines_view, sines_view
+    cdef float[:, :, :, ::1] cache_view
+    try:
+        qkv_view, cosines_view, sines_view, cache_view = qkv, cosines, sines, cache
+    except (BufferError, TypeError, ValueError):
+        attention.check(qkv, cosines, sines, cache, past)
+        raise
     cdef int64_t B = qkv_view.shape[0], D = qkv_view.shape[2], KV = cache_view.shape[2] // 2
     cdef int64_t H = qkv_view.shape[1] - 2 * KV, room = cache_view.shape[1]
     cdef int team = _team(threads), done
@@ -15,6 +20,8 @@ def attend(qkv, cosines, sines, cache, int64_t past, threads=None):
         or cosines_view.shape[0] != B or cosines_view.shape[1] != D
         or sines_view.shape[0] != B or sines_view.shape[1] != D
         or cache_view.shape[0] != B or cache_view.shape[3] != D
+        or <size_t>&qkv_view[0, 0, 0] % sizeof(float) or <size_t>&cache_view[0, 0, 0, 0] % sizeof(float)
+        or <size_t>&cosines_view[0, 0] % sizeof(float) or <size_t>&sines_view[0, 0] % sizeof(float)
     ):
         attention.check(qkv, cosines, sines, cache, past)
     y = np.empty((B, H, D), np.float32)

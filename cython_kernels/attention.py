@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .reference import FLOAT32, check_array
+
 
 def attend(
     qkv: np.ndarray, cosines: np.ndarray, sines: np.ndarray, cache: np.ndarray, past: int, threads: int | None = None
@@ -13,7 +15,7 @@ def attend(
     cache    (B, room, 2 KV, D) float32: keys and values of the `past` tokens before; the new ones are put behind them
     threads: as many as `cython_kernels.threads()` when left out; NumPy does not care
     Returns (B, H, D) float32. H / KV neighbouring queries share a key.
-    ValueError: shapes that do not fit, or a cache that is full.
+    TypeError: not a float32 array. ValueError: shapes that do not fit, an array that is not dense, a full cache.
     """
     check(qkv, cosines, sines, cache, past)
     B, heads, D = qkv.shape
@@ -32,7 +34,19 @@ def attend(
 
 
 def check(qkv: np.ndarray, cosines: np.ndarray, sines: np.ndarray, cache: np.ndarray, past: int) -> None:
-    """ValueError unless these go together."""
+    """TypeError or ValueError unless these are arrays that go together."""
+    for name, array, axes, remedy in (
+        ("qkv", qkv, ("B", "H + 2 KV", "D"), "pass queries, keys and values of one token"),
+        ("cosines", cosines, ("B", "D"), "pass one row a sequence"),
+        ("sines", sines, ("B", "D"), "pass one row a sequence"),
+        ("cache", cache, ("B", "room", "2 KV", "D"), "pass np.empty of this shape"),
+    ):
+        check_array(name, array, FLOAT32, axes, remedy)
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise ValueError(f"{name} is not contiguous and aligned: pass {name}.copy()")
+    for name, array in (("qkv", qkv), ("cache", cache)):
+        if not array.flags.writeable:
+            raise ValueError(f"{name} is read-only, and it is written to: pass {name}.copy()")
     B, heads, D = qkv.shape
     KV = cache.shape[2] // 2
     H = heads - 2 * KV

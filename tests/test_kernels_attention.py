@@ -116,12 +116,21 @@ def test_arrays_that_do_not_go_together_are_refused(attend, change, message):
         attend(**{**arguments, **change})
 
 
-def test_arrays_of_another_kind_are_refused():
+@BOTH
+def test_arrays_of_another_kind_are_refused(attend):
     qkv, cosines, sines, cache, past = case(2, 4, 2, 6, 5)
-    with pytest.raises(ValueError, match="Buffer dtype mismatch"):
-        cython_kernels.attend(qkv.astype(np.float64), cosines, sines, cache, past)
-    with pytest.raises(ValueError, match="not C-contiguous"):
-        cython_kernels.attend(qkv, cosines, sines, cache[:, ::2], 1)
+    odd = np.frombuffer(b"\0" + qkv.tobytes(), np.uint8)[1:].view(np.float32).reshape(qkv.shape)
+
+    with pytest.raises(TypeError, match="qkv is float64, wanted float32"):
+        attend(qkv.astype(np.float64), cosines, sines, cache, past)
+    with pytest.raises(TypeError, match="sines is a list, wanted a NumPy array of float32"):
+        attend(qkv, cosines, sines.tolist(), cache, past)
+    with pytest.raises(ValueError, match=r"cosines has shape \(6,\), wanted \(B, D\)"):
+        attend(qkv, cosines[0], sines, cache, past)
+    with pytest.raises(ValueError, match=r"cache is not contiguous and aligned: pass cache\.copy"):
+        attend(qkv, cosines, sines, cache[:, ::2], 1)
+    with pytest.raises(ValueError, match="qkv is not contiguous and aligned"):
+        attend(odd, cosines, sines, cache, past)
     cache.setflags(write=False)
-    with pytest.raises(ValueError, match="read-only"):
-        cython_kernels.attend(qkv, cosines, sines, cache, past)
+    with pytest.raises(ValueError, match="cache is read-only, and it is written to"):
+        attend(qkv, cosines, sines, cache, past)
