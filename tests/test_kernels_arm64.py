@@ -1,7 +1,7 @@
 """The arm64 kernels, built by a cross compiler and run by an emulator: exact there too.
 
 Needs aarch64-linux-gnu-gcc and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user). With
-SLMLAB_EXPECT_ARM64=1 a missing one is a failure, not a skip. fork() is not tested here: an emulator of 2022 (qemu 7.2)
+SLMLAB_EXPECT_TOOLS=1 a missing one is a failure, not a skip. fork() is not tested here: an emulator of 2022 (qemu 7.2)
 stops at an assertion of its own when a child starts threads.
 """
 
@@ -29,7 +29,7 @@ def driver(tmp_path_factory):
     missing = [tool for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64") if shutil.which(tool) is None]
     if missing:
         reason = f"{' and '.join(missing)} not found: apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
-        if os.environ.get("SLMLAB_EXPECT_ARM64") == "1":
+        if os.environ.get("SLMLAB_EXPECT_TOOLS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
     kernels = extension()
