@@ -163,24 +163,12 @@ static matmul_status multiply(product *p, int threads, int64_t *bad_token) {
 }
 
 matmul_status ternary_matmul(ternary_matrix *matrices, int count, const int8_t *x, int64_t M, int64_t K, int threads) {
-    product p = {0};
-    p.matrices = matrices;
-    p.count = count;
-    p.M = M;
-    p.K = K;
-    p.x = x;
+    product p = {.matrices = matrices, .count = count, .M = M, .K = K, .x = x};
     return multiply(&p, threads, NULL);
 }
 
 matmul_status ternary_linear(ternary_matrix *matrices, int count, const float *x, int64_t M, int64_t K,
                              const float *norm, float eps, int threads, int64_t *bad_token) {
-    product p = {0};
-    p.matrices = matrices;
-    p.count = count;
-    p.M = M;
-    p.K = K;
-    p.x_float = x;
-    p.norm = norm;
-    p.eps = eps;
+    product p = {.matrices = matrices, .count = count, .M = M, .K = K, .x_float = x, .norm = norm, .eps = eps};
     return multiply(&p, threads, bad_token);
 }
