@@ -33,6 +33,7 @@ from cython_kernels import threads as default_threads
 BEST_FP16 = ("fp16/gemv", "fp16/torch", "bf16/torch")
 SAMPLE_S = 0.03
 SETTLE_S = 0.003
+OPENMP_SETTLE_S = 0.02
 FOOTPRINT_BYTES = 30 * 17_367_040  # 30 layers of BitNet b1.58 2B4T at 2 bits
 WIDTH = {"fp16": 2, "bf16": 2, "fp32": 4}  # bytes of a weight
 BLOCK_BYTES = 1 << 24
@@ -302,6 +303,7 @@ def _litespark(parts, K, x, format, backend, threads):
 
 
 OTHERS = {"gemv": _gemv, "torch": _torch, "litespark": _litespark}
+OPENMP = ("torch", "litespark")
 
 
 # ---- the race and its figures
@@ -319,13 +321,15 @@ def _race(
         for name, racer in racers.items():
             racer.seconds(1)
             layers[name] = max(1, min(len(racer.copies), math.ceil(sample_s / racer.seconds(1))))
+        settle_s = OPENMP_SETTLE_S
         for repetition in range(repetitions):
             first = repetition % len(names)
             for name in names[first:] + names[:first]:
-                # OpenMP's threads go on spinning after torch's products, and ours for 0.1 ms: they would take a core
-                # from whoever comes next. Once they had time to fall asleep, they do not.
-                time.sleep(SETTLE_S)
+                # After a product OpenMP's threads go on spinning, 5 to 7 ms for torch's here, and ours for 0.1 ms: they
+                # would take a core from whoever comes next. Once they had time to fall asleep, they do not.
+                time.sleep(settle_s)
                 samples[name].append(racers[name].seconds(layers[name]))
+                settle_s = OPENMP_SETTLE_S if threads > 1 and racers[name].backend in OPENMP else SETTLE_S
             tick()
     finally:
         _set_torch_threads(before)
