@@ -64,8 +64,11 @@ def fp16_gemv(weights: np.ndarray, x: np.ndarray, threads: int) -> np.ndarray | 
     The strongest fp16 baseline: it runs near the read limit.
     """
 
-def read_bytes(memory: np.ndarray, threads: int) -> int:
-    """Read all of `memory`, uint8, rounded down to 256 KiB: bytes / seconds of this call is the read limit."""
+def read_bytes(memory: np.ndarray, fetch: bool, threads: int) -> int:
+    """Read all of `memory`, uint8, rounded down to 256 KiB: bytes / seconds of the faster call is the read limit.
+
+    fetch: ask for later lines in advance; which way is faster depends on the processor
+    """
 
 def seconds_in_c(matrix, x: np.ndarray, threads: int, calls: int) -> float:
     """Seconds of `calls` times matrix.matmul(x) without Python in between. x: (M, K) int8."""

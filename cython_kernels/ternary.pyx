@@ -64,7 +64,7 @@ cdef extern from "quantize.h":
 
 cdef extern from "baseline.h":
     int c_fp16_gemv "fp16_gemv"(const uint16_t *, int64_t, int64_t, const float *, float *, int) noexcept nogil
-    uint64_t c_read_bytes "read_bytes"(const void *, int64_t, int) noexcept nogil
+    uint64_t c_read_bytes "read_bytes"(const void *, int64_t, int, int) noexcept nogil
 
 
 pool_survive_fork()
@@ -293,12 +293,12 @@ def fp16_gemv(weights, const float[::1] x, int threads):
     return y if done else None
 
 
-def read_bytes(const uint8_t[::1] memory, int threads):
+def read_bytes(const uint8_t[::1] memory, bint fetch, int threads):
     if <size_t>&memory[0] % 8:
         raise ValueError("memory begins at an odd address, wanted a multiple of 8: use cython_kernels.empty")
     cdef uint64_t found
     with nogil:
-        found = c_read_bytes(&memory[0], memory.shape[0], threads)
+        found = c_read_bytes(&memory[0], memory.shape[0], fetch, threads)
     return found
 
 

@@ -89,7 +89,7 @@ def get(id: str) -> Claim:
     for claim in _all():
         if claim.id == id:
             return claim
-    raise ClaimError(f"no claim has the id {id!r}; there are P1 to P15, Q1 to Q15, G1 to G18 and B1 to B16")
+    raise ClaimError(f"no claim has the id {id!r}; there are P1 to P18, Q1 to Q15, G1 to G18 and B1 to B16")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # of the clone
+COPY = "slmlab-labs"  # where the labs go by default
 
 
 class CommandError(Exception):
@@ -26,12 +27,20 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(function, text, extra="labs"):
-        command = commands.add_parser(function.__name__, help=text, description=text)
+    def add(function, text, extra="labs", to=commands, name=None):
+        command = to.add_parser(name or function.__name__, help=text, description=text)
         command.set_defaults(run=function, extra=extra)
         return command
 
     command = add(lab, "open the labs in JupyterLab")
+    command.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="copy the labs there, never over your work, and open the copy (default: the clone's own labs; without a "
+        f"clone, {COPY})",
+    )
     command.add_argument("--no-browser", action="store_true", help="only print the address")
     command.add_argument("--port", type=free_port, help="port of JupyterLab (default: the first free one from 8888)")
 
@@ -56,8 +65,41 @@ def parser() -> argparse.ArgumentParser:
 
     add(claims, "what was claimed, what you measured, and the verdict")
 
+    group = commands.add_parser("minis", help="train, examine and export the course's own tiny models")
+    of_minis = group.add_subparsers(dest="minis_command", required=True, metavar="COMMAND")
+
+    command = add(train, "make a mini by its recipe; what was interrupted goes on", to=of_minis)
+    command.add_argument("name", metavar="NAME", help="mini-phi or another mini, or a twin, as mini-bitnet-twin")
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="its folder (default: NAME here); DIR.partial keeps the checkpoint"
+    )
+    command.add_argument("--tokens", type=at_least_1, metavar="N", help="train on so many (default: the recipe's)")
+
+    command = add(evaluate, "put minis to their exams; the last line is JSON", to=of_minis, name="eval")
+    command.add_argument("names", nargs="*", metavar="NAME", help="mini or twin (default: the minis that ship)")
+    command.add_argument(
+        "--folder", type=Path, metavar="DIR", help="take DIR/NAME where it is there, before those that ship"
+    )
+    command.add_argument("--record", action="store_true", help="store the scores, and write them into the model cards")
+
+    command = add(export, "write a model for another runtime", to=of_minis)
+    command.add_argument("name", metavar="NAME", help="mini, or a folder in the hub's layout")
+    command.add_argument("--to", choices=["gguf", "onnx"], required=True)
+    command.add_argument(
+        "--output", type=Path, metavar="PATH", help="file or folder (default: NAME.gguf or NAME-onnx, here)"
+    )
+
     command = add(build, "make the students' notebooks from labs/source", extra="test")
     command.add_argument("--check", action="store_true", help="change nothing; fail when a notebook is stale")
+
+    command = add(bundle, "make one folder that installs the course in a room without a network")
+    command.add_argument("out", type=Path, metavar="OUT", help="the folder to make, about 1 GB")
+
+    command = add(links, "say where the course is published, and write every link to it", extra="test")
+    command.add_argument(
+        "repository", nargs="?", metavar="OWNER/REPO", help="on GitHub (default: git's remote `origin`)"
+    )
+    command.add_argument("--hub", metavar="URL", help="the class's JupyterHub, as https://hub.example.org")
     return top
 
 
@@ -81,7 +123,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("slmlab", "cython_kernels"):
+        ours = type(error).__module__.split(".")[0] in ("slmlab", "cython_kernels")
+        if not ours and not isinstance(error, CommandError):  # whose module is __main__ by `python -m slmlab.cli`
             raise
         return _say(error.args[0])  # every exception class of ours speaks to the user (str() of a KeyError adds quotes)
 
@@ -89,6 +132,13 @@ def main(argv: list[str] | None = None) -> int:
 def _say(message: str) -> int:
     print(f"slmlab: {message}", file=sys.stderr)
     return 2
+
+
+def at_least_1(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} came, wanted a whole number of at least 1")
+    return int(text)
 
 
 def free_port(text: str) -> int:
@@ -122,8 +172,12 @@ def hand_over(command: list[str]) -> int:
     return subprocess.call(command)
 
 
+def _is_clone() -> bool:
+    return (ROOT / "pyproject.toml").is_file()  # site-packages may well hold a folder `tests`
+
+
 def _in_clone(folder: str) -> Path:
-    if not (ROOT / folder).is_dir():
+    if not _is_clone() or not (ROOT / folder).is_dir():
         raise CommandError(
             f"{folder}/ is not part of the installed package: clone the repository, and run this in the clone"
         )
@@ -136,9 +190,9 @@ def _in_clone(folder: str) -> Path:
 def lab(args: argparse.Namespace) -> int:
     import importlib.util
 
-    labs = _in_clone("labs")
     if importlib.util.find_spec("jupyterlab") is None:
         raise ModuleNotFoundError(name="jupyterlab")
+    labs = _in_clone("labs") if args.folder is None and _is_clone() else _copied(args.folder)
     settings = str(Path(__file__).parent / "jupyter")
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [os.environ.get("JUPYTER_CONFIG_PATH"), settings]))
     options = [
@@ -156,8 +210,17 @@ def lab(args: argparse.Namespace) -> int:
         options.append(
             "--allow-root"
         )  # as in a container; the address carries a secret token, and is this machine's alone
-    print("JupyterLab starts on labs/. Its address follows; Ctrl-C here stops it.", flush=True)
+    print(f"JupyterLab starts on {labs}. Its address follows; Ctrl-C here stops it.", flush=True)
     return hand_over([sys.executable, "-m", "jupyterlab", *options])
+
+
+def _copied(folder: Path | None) -> Path:
+    """A student's own labs, up to date; by default those of the folder that one is in, or a new one in it."""
+    from slmlab import copies
+
+    folder = folder or (Path() if (Path() / copies.RECORD).is_file() else Path(COPY))
+    print(copies.copy(folder))
+    return folder.resolve()
 
 
 def test(args: argparse.Namespace) -> int:
@@ -201,6 +264,43 @@ def claims(args: argparse.Namespace) -> int:
     return 0
 
 
+def train(args: argparse.Namespace) -> int:
+    # Read when torch is loaded. Its threads wait for each other at the end of every operation, and by default so long
+    # that on two cores one busy program more makes a training not twice but twenty times as slow.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from slmlab.minis import training
+
+    print(f"written: {training.train(args.name, args.output or Path(args.name), tokens=args.tokens)}")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from slmlab import evaluation, minis
+
+    def folder(name: str) -> Path:
+        return args.folder / name if (args.folder / name).is_dir() else minis.folder(name)
+
+    where = folder if args.folder else None  # without it the package's are taken, and their digests compared
+    rows = evaluation.evaluate(args.names or minis.NAMES, folder=where)
+    if args.record:
+        from slmlab.minis import cards
+
+        print(f"stored: {evaluation.record(rows, where)}")
+        for name in dict.fromkeys(row.model for row in rows):
+            print(f"written: {cards.refresh((where or minis.folder)(name))}")
+        print()
+    print(evaluation.table(rows))
+    print(evaluation.as_json(rows))
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    from slmlab import export as exporting
+
+    print(f"written: {exporting.export(args.name, args.to, args.output)}")
+    return 0
+
+
 def build(args: argparse.Namespace) -> int:
     from slmlab.grading import build as notebooks
 
@@ -211,6 +311,26 @@ def build(args: argparse.Namespace) -> int:
     if args.check and stale:
         print("Run `slmlab build` and commit what it writes.")
         return 1
+    return 0
+
+
+def bundle(args: argparse.Namespace) -> int:
+    from slmlab import bundle as bundling
+
+    _in_clone("labs")
+    print(bundling.make(ROOT, args.out))
+    return 0
+
+
+def links(args: argparse.Namespace) -> int:
+    from slmlab.grading import build as notebooks
+    from slmlab.grading import links as publishing
+
+    _in_clone("labs")
+    home = publishing.publish(ROOT, args.repository, args.hub)
+    for path in notebooks.build(root=ROOT):
+        print(f"written: {path.relative_to(ROOT).as_posix()}")
+    print(f"Every link leads to {home.url}" + (f" and {home.hub}" if home.hub else ""))
     return 0
 
 

@@ -4,6 +4,7 @@ Works in a bare Python as well: what needs an installed package then says so.
 """
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 SETUP = "`python3 -m slmlab lab` in the clone sets the course up"
 LAB_BYTES = 1_500_000_000  # memory that a lab may take in fast mode
 CACHE_BYTES = 1_000_000_000
+LONGEST_NAME = 171  # characters below site-packages: a licence of a part of a part of torch 2.13
+MACOS = 14  # the oldest that the release of torch in binder/constraints.txt takes
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,67 @@ def compiler_remedy(platform: str = sys.platform) -> str:
     return "For a C compiler: sudo apt install build-essential (Fedora: sudo dnf install gcc)"
 
 
+def torch_remedy(system: str, machine: str, macos: str = "", bits: int = 64) -> str:
+    """What to do where PyTorch has no release for this Python; "" where it has one.
+
+    system, machine: as of platform.system() and platform.machine(). macos: the version of macOS. bits: of Python.
+    """
+    elsewhere = "take a Linux machine, Binder or Colab"
+    if system == "Darwin" and machine == "x86_64":
+        arm = "on an Apple chip take the Python of python.org, which is for both chips, and start it without Rosetta"
+        return f"PyTorch has no release for Intel Macs any more: {arm}; on an Intel Mac {elsewhere}"
+    if system == "Darwin" and macos and int(macos.split(".")[0]) < MACOS:
+        return f"PyTorch wants macOS {MACOS} or newer, this is {macos}: update it, or {elsewhere}"
+    if bits < 64:
+        return f"PyTorch wants a Python of 64 bits, this one has {bits}: install one from python.org"
+    if system == "Windows" and machine.upper() == "ARM64":
+        return "PyTorch has no release for this Python: install the one for Windows x86-64, which runs on ARM as well"
+    return ""
+
+
+def too_deep(folder: str, long_paths: bool) -> str:
+    """What to do where Windows could not name all files of a .venv in `folder`; "" where it can.
+
+    long_paths: whether Windows was told to take longer names than it does by itself.
+    """
+    room = 259 - len(folder) - len(r"\.venv\Lib\site-packages") - 1
+    if long_paths or room >= LONGEST_NAME:
+        return ""
+    return (
+        f"{folder} has {len(folder)} characters, and Windows names no file with more than 259: the longest of the "
+        f"packages would have {259 - room + LONGEST_NAME}. Take a folder of at most "
+        f"{len(folder) + room - LONGEST_NAME} characters, such as C:\\slmlab, or switch long paths on "
+        "(LongPathsEnabled in the registry)"
+    )
+
+
+def too_deep_here(folder: Path) -> str:
+    """too_deep on this machine."""
+    if os.name != "nt":
+        return ""
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            long_paths = winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1
+    except OSError:  # an old Windows does not know it
+        long_paths = False
+    return too_deep(str(folder), long_paths)
+
+
+def no_torch_here() -> str:
+    """torch_remedy of this very Python."""
+    bits = 64 if sys.maxsize > 2**32 else 32
+    return torch_remedy(platform.system(), platform.machine(), platform.mac_ver()[0], bits)
+
+
 # Each returns what it found, and what to do ("" for nothing).
 
 
 def _python() -> tuple[str, str]:
     tested = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return f"{sys.version.split()[0]} ({sys.executable})", "" if tested else "Take 3.11 to 3.13: they are tested"
+    remedy = no_torch_here() if tested else "Take 3.11 to 3.13: they are tested"
+    return f"{sys.version.split()[0]} ({sys.executable})", remedy
 
 
 def _compiler() -> tuple[str, str]:
@@ -73,7 +131,7 @@ def _c_compiler() -> str | None:
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "one.c"
-        source.write_text("int one(void) { return 1; }\n", encoding="utf-8")
+        source.write_text("int one(void) { return 1; }\n", encoding="utf-8", newline="\n")
         if _output([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))]) is None:
             return None  # macOS has a `cc` that only asks for the real one
     version = _output([*command, "--version"])
@@ -83,7 +141,7 @@ def _c_compiler() -> str | None:
 def _output(command: list[str]) -> str | None:
     """What `command` prints; None when it fails or is not there."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -122,7 +122,7 @@ static void run_read(void) {
     const int64_t threads = number();
     int64_t bytes;
     void *memory = blob(&bytes);
-    const uint64_t found = read_bytes(memory, bytes, (int)threads);
+    const uint64_t found = read_bytes(memory, bytes, 1, (int)threads);
     put(&found, sizeof found);
     free(memory);
 }

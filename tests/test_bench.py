@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import importlib.metadata
 import math
+import mmap
 import os
 import platform
 import statistics
@@ -246,7 +247,7 @@ def test_a_race_carries_the_larger_of_the_read_limits_before_and_after(small_buf
 def test_the_last_level_cache_is_what_lscpu_says():
     try:
         listing = subprocess.run(
-            ["lscpu", "--caches=NAME,ALL-SIZE,LEVEL", "--bytes"], capture_output=True, text=True, check=True
+            ["lscpu", "--caches=NAME,ALL-SIZE,LEVEL", "--bytes"], capture_output=True, encoding="utf-8", check=True
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs lscpu of util-linux 2.34 or later")
@@ -281,7 +282,9 @@ def test_versions_are_those_of_the_installed_packages_and_nothing_heavy_is_impor
         "print(here.versions, sorted({'torch', 'transformers', 'plotly', 'ipywidgets'} & set(sys.modules)))"
     )
     root = Path(bench.__file__).parents[1]
-    printed = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, encoding="utf-8", check=True
+    )
     installed = {}
     for name in ("numpy", "torch", "transformers"):
         if importlib.util.find_spec(name):
@@ -328,7 +331,7 @@ def test_threads_are_what_torch_would_take():
     root = Path(bench.__file__).parents[1]
     one = os.environ | {"OMP_NUM_THREADS": "1"}
     printed = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, env=one, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=root, env=one, capture_output=True, encoding="utf-8", check=True
     )
     assert printed.stdout.split() == ["1"] * 3
 
@@ -416,9 +419,12 @@ MIB = 2**20
 
 def test_an_array_shows_in_resident_memory_and_its_end_leaves_the_peak():
     before = bench.memory()
-    array = np.ones(64 * MIB, np.uint8)
-    during = bench.memory()
-    del array
+    # Pages of its own: malloc may take 64 MiB from what earlier tests have freed, and keep them.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
+    with mmap.mmap(-1, 64 * MIB, **private) as pages:
+        for _ in range(64):
+            pages.write(bytes(MIB))
+        during = bench.memory()
     after = bench.memory()
     assert during.rss_bytes - before.rss_bytes > 60 * MIB
     assert min(during.peak_bytes, after.peak_bytes) > before.rss_bytes + 60 * MIB
@@ -444,7 +450,9 @@ def test_the_peak_of_a_child_is_not_that_of_its_parent():
     array = np.ones(192 * MIB, np.uint8)  # the parent is large while the child starts
     script = "from slmlab import bench; print(bench.memory().peak_bytes)"
     root = Path(bench.__file__).parents[1]
-    printed = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, encoding="utf-8", check=True
+    )
     assert 0 < int(printed.stdout) < 150 * MIB < array.nbytes
 
 

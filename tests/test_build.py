@@ -373,7 +373,7 @@ def test_nbval_compares_a_golden_output(tree, shown, code):
     path.write_text(path.read_text(encoding="utf-8").replace('"1.5"', f'"{shown}"'), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", str(path.parent)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == code, done.stdout
     assert "2 passed" in done.stdout if code == 0 else "Cell outputs differ" in done.stdout
 

@@ -1,11 +1,16 @@
 """The doctor: a finding for each thing, and a remedy where something is missing."""
 
+import importlib.metadata
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from slmlab import doctor
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def finding(name):
@@ -22,6 +27,47 @@ def test_a_finding_with_a_remedy_is_marked_and_tells_it():
 
 def test_the_python_that_runs_is_named():
     assert sys.executable in finding("Python").found
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "macos", "bits", "words"),
+    [
+        ("Darwin", "x86_64", "15.1", 64, "no release for Intel Macs"),
+        ("Darwin", "arm64", "13.6", 64, "macOS 14 or newer, this is 13.6"),
+        ("Windows", "ARM64", "", 64, "the one for Windows x86-64"),
+        ("Windows", "x86", "", 32, "a Python of 64 bits, this one has 32"),
+    ],
+)
+def test_a_python_without_a_pytorch_is_told_before_pip_looks_for_one(system, machine, macos, bits, words):
+    assert words in doctor.torch_remedy(system, machine, macos, bits)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "macos"),
+    [("Linux", "x86_64", ""), ("Linux", "aarch64", ""), ("Darwin", "arm64", "14.0"), ("Windows", "AMD64", "")],
+)
+def test_where_there_is_a_pytorch_nothing_is_said(system, machine, macos):
+    assert doctor.torch_remedy(system, machine, macos) == ""
+
+
+def test_a_folder_too_deep_for_windows_is_told_and_how_short_it_has_to_be():
+    said = doctor.too_deep("C:\\" + 80 * "x", long_paths=False)
+    fits = int(re.search(r"at most (\d+) characters", said)[1])
+
+    assert fits < 80 and doctor.too_deep("C:\\" + 80 * "x", long_paths=True) == ""
+    name = "C:\\" + (fits - 3) * "x" + "\\.venv\\Lib\\site-packages\\" + doctor.LONGEST_NAME * "y"
+    assert len(name) == 259
+    assert doctor.too_deep("C:\\" + (fits - 3) * "x", long_paths=False) == ""
+    assert doctor.too_deep("C:\\" + (fits - 2) * "x", long_paths=False)
+
+
+def test_no_package_has_a_longer_name_than_the_doctor_thinks():
+    pins = (ROOT / "binder" / "constraints.txt").read_text(encoding="utf-8")
+    pinned = {name.lower().replace("_", "-") for name in re.findall(r"(?m)^([\w.-]+)==", pins)}
+    here = [one for one in importlib.metadata.distributions() if one.name.lower().replace("_", "-") in pinned]
+    names = [str(file) for one in here for file in one.files or ()]
+
+    assert max(map(len, names)) <= doctor.LONGEST_NAME
 
 
 @pytest.mark.skipif(os.name == "nt", reason="CC is not asked for on Windows")

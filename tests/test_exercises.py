@@ -570,7 +570,7 @@ with capture_output() as captured:
     shell.run_cell(cell)
 print(json.dumps([output.data for output in captured.outputs]))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     result, line = json.loads(done.stdout)
     assert "ZeroDivisionError" in result["text/html"] and "5: return x / 0" in result["text/plain"]
     assert line["text/plain"].startswith("share: no answer yet, so 0.5 stands in.")
@@ -639,5 +639,5 @@ def test_importing_exercises_loads_no_part_and_nothing_heavy():
         "import sys, slmlab.exercises; "
         "print([m for m in ('torch', 'plotly', 'IPython', 'slmlab.exercises.start') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"

@@ -9,7 +9,20 @@ import pytest
 
 from cython_kernels.bench import Row
 from slmlab import bench, catalog, figures
-from slmlab.widgets import Settings, bench_panel, kernel_bench, memory_budget, quantization_explorer
+from slmlab.widgets import (
+    Settings,
+    bench_panel,
+    bit_inspector,
+    energy_model,
+    kernel_bench,
+    memory_budget,
+    ple_inspector,
+    quantization_explorer,
+    talk,
+    ternary_explorer,
+    think_budget,
+    training_race,
+)
 
 LIMIT_BYTES = 300_000
 
@@ -42,10 +55,31 @@ def rung(contender: str, bits: int) -> Row:
     )
 
 
+def thought_of(tokens: int) -> think_budget.Trial:
+    steps = talk.steps(matrix(tokens), range(tokens), str)
+    answers = tuple(think_budget.Answer("64", False, (), steps[:3]) for _ in range(2))
+    curves = [think_budget.curve(f"{terms} terms", (0, 60), [[False] * 9, [True] * 9]) for terms in (2, 3, 4)]
+    problem = think_budget.Problem("4 terms", "What is 47+38-21+5?", "69", steps, answers)
+    return think_budget.Trial("a mini", (0, 60), tuple(curves), {}, (problem,), ("\n", "</think>", "\n\n"))
+
+
+def race_of(steps: int) -> SimpleNamespace:
+    """As evaluation.racing.Race has it after its last step."""
+    question = SimpleNamespace(messages=[{"content": "What is the capital of Japan?"}], answer="Tokyo.")
+    sheet = SimpleNamespace(
+        documents=[question], answers=["Tokyo."], right=[True], score=SimpleNamespace(value=1.0, low=0.2, high=1.0)
+    )
+    look = SimpleNamespace(nats={"clean text": SimpleNamespace(value=1.0, low=0.9, high=1.1)}, sheet=sheet)
+    laps = [SimpleNamespace(tokens=512 * n, looks={"a": look, "b": look}) for n in range(0, steps + 1, 100)]
+    runners = {name: SimpleNamespace(losses=[1.0 + 1 / n for n in range(1, steps + 1)]) for name in ("a", "b")}
+    return SimpleNamespace(step=steps, steps=steps, tokens_per_step=512, runners=runners, laps=laps)
+
+
 def all_figures() -> dict[str, go.Figure]:
     state = quantization_explorer.state(matrix(), Settings(scheme="asymmetric", bits=8, group=16))
     point = SimpleNamespace(settings=Settings(), bits_per_weight=4.0, perplexity=20.0)
     rungs = [rung("fp16/gemv", 16), rung("2bit/avx2", 2)]
+    ternary = bit_inspector.Layer(np.ones((2560, 2560), np.int8), 0.5, np.full(2560, 127, np.int8))
     every = [model for model in catalog.models() if model.computable]
     budgets = [memory_budget.state(model, memory_bytes=2**33) for model in every]
     return {
@@ -58,7 +92,26 @@ def all_figures() -> dict[str, go.Figure]:
         "perplexity_points": figures.perplexity_points([point], 18.0),
         "ladder": figures.ladder(rungs, "2bit/avx2", (2.0, 6.0)),
         "roofline": figures.roofline(rungs),
+        "energy_bars": figures.energy_bars(energy_model.state("BitNet b1.58 2B4T", watts=5, read_bytes_per_s=1e10)),
+        "benchmark_rows": figures.benchmark_rows(
+            {"a": {"x": 1.0, "y": 2.0}, "b": {"x": 3.0, "y": 1.0}}, ["y"], "a", "t"
+        ),
+        "bit_inspector": figures.bit_inspector(
+            bit_inspector.state(bit_inspector.pack("q_proj", ternary, "Hugging Face"), 5, 9)
+        ),
+        "file_bars": figures.file_bars({"a": {"matrices": 5e8, "embedding": 6e8}}, "files", ("claimed", 4e8)),
         "kernel_bench": figures.kernel_bench(kernel_bench.state(rungs, "640 x 2560", 1, 1, "2bit/avx2")),
+        "ple_inspector": figures.ple_inspector(ple_inspector.state("Gemma 3n E2B", trace=[("a", 5), ("b", 9)])),
+        "ternary_rounding": figures.ternary_rounding(ternary_explorer.state(matrix(), "q_proj", 0.5, 1.0)),
+        "latent_weights": figures.latent_weights(
+            SimpleNamespace(
+                edges=np.arange(4), first=np.ones(3), now=np.ones(3), losses=[2.0], flipped=[0.1], changed=0.1
+            )
+        ),
+        "accuracy": figures.accuracy([think_budget.curve("a", [1, 9], [[True], [False]])], "t", "tokens", log=True),
+        "think_budget": figures.think_budget(think_budget.state(thought_of(120), 1)),
+        "training_race": figures.training_race(training_race.state(race_of(8000))),
+        "talk": figures.talk(talk.state(talk.Text("a mini", "", talk.steps(matrix(160), range(160), str), False))),
     }
 
 
@@ -66,7 +119,8 @@ ALL = all_figures()
 
 
 def axes(figure: go.Figure) -> list:
-    return [axis for axis in (*figure.select_xaxes(), *figure.select_yaxes()) if axis.type != "category"]
+    every = (*figure.select_xaxes(), *figure.select_yaxes())
+    return [axis for axis in every if axis.type != "category" and axis.visible is not False]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -120,6 +174,13 @@ def test_the_guess_is_a_line_with_its_number_inside_the_range():
     assert label.text == "your guess: 40.0 GB"
     assert figure.layout.xaxis.range[0] <= 0 < 40 < figure.layout.xaxis.range[1]
     assert figure.layout.xaxis.title.text == "GB"
+
+
+def test_a_long_negative_number_has_room_between_its_bar_and_the_axis():
+    short = figures.compare_bars("change", {"a": -0.5, "b": 1.0}).layout.xaxis.range
+    long = figures.compare_bars("change", {"a": -0.5, "b": 1.0}, unit="nats a token").layout.xaxis.range
+
+    assert long[0] < short[0] < -0.5 and long[1] == short[1]
 
 
 def test_negative_numbers_lie_inside_the_range():

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,21 +12,25 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [  # from the roof to the ground; a module imports only from layers below its own
     {"cli"},
-    {"runner", "doctor", "endtoend"},
+    {"bundle"},
+    {"environment"},
+    {"runner", "doctor", "endtoend", "evaluation", "export"},
     {"grading"},
     {"widgets"},
     {"exercises"},
     {"models"},
-    {"ternary"},
+    {"minis"},
+    {"ternary", "ple"},
     {"figures"},
+    {"energy"},
     {"catalog", "claims", "bench"},
-    {"quant", "ledger", "records"},
+    {"quant", "ledger", "records", "thinking", "copies"},
     {"places"},
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 OWNERS = {  # who may import what
-    "torch": {"models", "ternary", "endtoend"},
-    "transformers": {"models", "ternary", "endtoend"},
+    "torch": {"models", "ternary", "ple", "minis", "endtoend", "evaluation", "export"},
+    "transformers": {"models", "ternary", "minis", "endtoend", "evaluation", "export"},
     "plotly": {"figures", "widgets"},
     "ipywidgets": {"widgets"},
 }
@@ -63,6 +68,13 @@ def test_every_module_has_a_layer():
     assert modules == set(DEPTH), "name a new module's layer in LAYERS and in slmlab/__init__.py"
 
 
+def test_every_package_is_installed():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {file.parent.relative_to(ROOT).as_posix().replace("/", ".") for file in FILES if file.stem == "__init__"}
+
+    assert folders == {name for name in wanted if name.startswith("slmlab")} - {"slmlab._datasets", "slmlab._labs"}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(ROOT).as_posix())
 def test_arrows_never_turn_back(file):
     here = module_of(file)
@@ -90,7 +102,9 @@ def test_the_face_loads_nothing_heavy():
     heavy = ["torch", "plotly", "ipywidgets", "transformers", "numpy"]
     code = f"import sys, slmlab; print([m for m in {heavy!r} if m in sys.modules])"
 
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    ).stdout
 
     assert found.strip() == "[]"
 
@@ -100,7 +114,9 @@ def test_a_module_loads_nothing_heavy_before_it_is_used(module):
     heavy = ["torch", "plotly", "ipywidgets", "transformers"]
     code = f"import sys, slmlab.{module}; print([m for m in {heavy!r} if m in sys.modules])"
 
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    ).stdout
 
     assert found.strip() == "[]"
 

@@ -160,7 +160,7 @@ def test_a_solved_lab_runs_to_the_end_offline_when_strict(notebook, run, fence, 
 def test_the_fence_refuses_the_network_and_keeps_what_was_tried(fence, call, attempt):
     code = f"import socket, urllib.request\ntry:\n    {call}\nexcept OSError as error:\n    print(error)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **fence.env}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={**os.environ, **fence.env}, capture_output=True, encoding="utf-8", check=True
     )
     assert "this run is offline" in done.stdout
     assert fence.attempts == [attempt]

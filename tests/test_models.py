@@ -1,5 +1,6 @@
 """Models load from wheels, folders and a hub, safely, within the memory there is; what cannot load says why first."""
 
+import copy
 import hashlib
 import json
 import math
@@ -20,8 +21,9 @@ import transformers
 from huggingface_hub import constants, errors
 from safetensors.torch import load_file, save_file
 
-from slmlab import models, places
+from slmlab import minis, models, places, quant
 from slmlab.models import folders, memory, wheels
+from slmlab.ternary import BitLinear
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ["check the file", "tokenizer", "weights", "write"]
@@ -385,6 +387,98 @@ def test_smollm2_brings_its_chat_template(smol):
     assert smol.tokenizer.eos_token == "<|im_end|>"
 
 
+# --- minis, with a tiny untrained one in the package's place ----------------------------------------------------------
+
+
+@pytest.fixture
+def mini(saved, tmp_path, monkeypatch) -> Path:
+    """The folder of a mini-qwen of two layers, with the card that its training would write."""
+    monkeypatch.setattr(minis, "WEIGHTS", tmp_path / "weights")
+    model, folder = saved("qwen")
+    model.bfloat16().save_pretrained(folder)
+    (tmp_path / "weights").mkdir()
+    return with_card(folder.rename(minis.folder("mini-qwen")))
+
+
+def with_card(folder: Path) -> Path:
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# A mini\n", encoding="utf-8")
+    (folder / "card.json").write_text(json.dumps({"files": minis.digests(folder)}), encoding="utf-8")
+    return folder
+
+
+def test_a_mini_loads_by_its_name_without_a_conversion(mini, home, capsys):
+    loaded = models.load("mini-qwen", "float32")
+
+    assert (loaded.name, loaded.licence, loaded.path) == ("mini-qwen", "MIT", mini)
+    assert loaded.revision == hashlib.sha256((mini / "model.safetensors").read_bytes()).hexdigest()
+    assert loaded.tokenizer("b c")["input_ids"] == [4, 5]
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    assert "mini-qwen: licence MIT. trained for slmlab" in capsys.readouterr().out
+    assert not home.exists()
+
+
+def test_minis_that_are_there_are_at_hand_first(mini, tiny):
+    assert models.at_hand()[0] == "mini-qwen"
+    assert "mini-phi" not in models.at_hand()
+    assert models.prepare("Mini-Qwen") == mini
+
+
+def test_a_mini_that_is_not_there_names_the_command_that_trains_it(mini):
+    with pytest.raises(models.NotAtHandError, match=r"train mini-phi --output .+\. At hand here: mini-qwen"):
+        models.load("mini-phi")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_mini_with_one_changed_byte_is_refused_unread(mini, monkeypatch, file):
+    content = bytearray((mini / file).read_bytes())
+    content[-1] ^= 1
+    (mini / file).write_bytes(content)
+    monkeypatch.setattr(models, "_read", unwanted)
+
+    with pytest.raises(models.DamagedModelError, match=rf"mini-qwen: .*{file} has sha256 [0-9a-f]{{64}}.*Next:"):
+        models.load("mini-qwen")
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (None, r"card\.json is not there"),
+        ("{", r"card\.json is not JSON"),
+        ("{}", "lists no files"),
+        ("[1]", "no files"),
+    ],
+)
+def test_a_mini_without_a_sound_card_is_refused(mini, card, message):
+    (mini / "card.json").unlink()
+    if card is not None:
+        (mini / "card.json").write_text(card, encoding="utf-8")
+
+    with pytest.raises(models.DamagedModelError, match=f"mini-qwen: .*{message}"):
+        models.load("mini-qwen")
+
+
+def test_a_mini_that_lacks_a_file_is_refused(mini):
+    (mini / "generation_config.json").unlink()
+
+    with pytest.raises(models.DamagedModelError, match=r"generation_config\.json is missing"):
+        models.load("mini-qwen")
+
+
+def test_the_readme_of_a_mini_may_be_written_again(mini):
+    (mini / "README.md").write_text("# Another\n", encoding="utf-8")
+
+    assert models.load("mini-qwen").licence == "MIT"
+
+
+def test_where_a_mini_still_fits_it_is_offered(mini, monkeypatch):
+    needed = models.estimate_peak_bytes(mini, "bfloat16")
+    monkeypatch.setattr(memory, "available_bytes", lambda: needed)
+
+    with pytest.raises(models.TooBigError, match=r"in float32 takes .* At hand and small enough: mini-qwen"):
+        models.load("mini-qwen", "float32")
+    assert models.load("mini-qwen").name == "mini-qwen"
+
+
 # --- folders in the hub's layout -------------------------------------------------------------------------------------
 
 SHAPE = {
@@ -489,8 +583,8 @@ def test_bitnet_master_weights_are_quantized_in_every_forward(saved):
     assert torch.corrcoef(both)[0, 1] > 0.99
 
 
-@compiles
-def test_packed_bitnet_weights_are_unpacked_to_the_ternary_ones(saved):
+def save_packed(saved) -> tuple[Path, dict[str, np.ndarray]]:
+    """A folder with random packed weights, all of scale 1/2, its other tensors bfloat16; and the codes."""
     _original, folder = saved("bitnet")
     change_config(folder, quantization_config=PACKED)
     stored, codes = load_file(folder / "model.safetensors"), {}
@@ -503,12 +597,75 @@ def test_packed_bitnet_weights_are_unpacked_to_the_ternary_ones(saved):
             packed[row % (rows // 4)] |= ((codes[name][row] + 1) << 2 * (row // (rows // 4))).astype(np.uint8)
         stored[name] = torch.from_numpy(packed)
         stored[name.replace("weight", "weight_scale")] = torch.tensor([0.5])
+    stored = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder, codes
 
-    loaded = models.load(folder, "float32").model.state_dict()
 
+@compiles
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_packed_bitnet_weights_are_unpacked_to_the_ternary_ones(saved, monkeypatch, capsys, dtype):
+    folder, codes = save_packed(saved)
+    monkeypatch.setattr(torch._dynamo.convert_frame, "convert_frame_assert", unwanted)  # nothing is compiled
+    capsys.readouterr()
+
+    loaded = models.load(folder, dtype).model
+    logits(loaded)
+
+    assert {parameter.dtype for parameter in loaded.parameters()} == {getattr(torch, dtype)}
+    assert loaded.model.rotary_emb.inv_freq.dtype == torch.float32
     for name, expected in codes.items():
-        np.testing.assert_array_equal(loaded[name].numpy(), expected)
+        np.testing.assert_array_equal(loaded.state_dict()[name].float().numpy(), expected)
+    assert capsys.readouterr().err == ""
+
+
+@compiles
+def test_a_packed_bitnet_runs_as_transformers_layers_do(saved):
+    from transformers.integrations.bitnet import AutoBitLinear
+
+    folder, _ = save_packed(saved)
+    model = models.load(folder, "float32").model
+    theirs = copy.deepcopy(model)
+    changed = [module for module in theirs.modules() if isinstance(module, AutoBitLinear)]
+    for module in changed:
+        module.__class__ = AutoBitLinear
+
+    ours = logits(model)
+    with torch.compiler.set_stance("force_eager"):
+        torch.testing.assert_close(ours, logits(theirs), rtol=1e-5, atol=1e-5)
+    assert len(changed) == 2 * 7
+
+
+@compiles
+def test_a_packed_bitnet_computes_what_the_layers_it_was_trained_with_do(saved):
+    """In float32 bit for bit: the sums are of whole numbers."""
+    folder, codes = save_packed(saved)
+    model = models.load(folder, "float32").model
+    trained = copy.deepcopy(model)
+    for name in codes:
+        layer = model.get_submodule(name.removesuffix(".weight"))
+        master = BitLinear(layer.in_features, layer.out_features, bias=False)
+        found = quant.quantize_ternary(master.weight.detach().numpy())
+        layer.weight.copy_(torch.from_numpy(found.codes))
+        layer.weight_scale.fill_(master.weight.detach().abs().double().mean())
+        trained.set_submodule(name.removesuffix(".weight"), master)
+
+    torch.testing.assert_close(logits(model), logits(trained), rtol=0, atol=0)
+
+
+@compiles
+def test_a_gradient_passes_packed_layers_as_it_passes_those_of_training():
+    from slmlab.models.bitnet import EagerBitLinear
+
+    layer = EagerBitLinear(8, 4, bias=False)
+    layer.weight.requires_grad_(False)
+    layer.weight.copy_(torch.randint(-1, 2, (4, 8), generator=torch.Generator().manual_seed(0)))
+    layer.weight_scale.fill_(0.25)
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+
+    layer(x).sum().backward()
+
+    torch.testing.assert_close(x.grad, (0.25 * layer.weight.sum(dim=0)).expand(3, 8))
 
 
 def test_a_folder_states_its_licence_in_its_readme(saved, capsys):
@@ -686,7 +843,11 @@ def test_the_estimate_bounds_what_loading_really_takes(saved, tmp_path, kind):
     assert 50e6 < (folder / "model.safetensors").stat().st_size < 100e6
 
     out = subprocess.run(
-        [sys.executable, "-c", MEASURE, folder, warm, "bfloat16"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, folder, warm, "bfloat16"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     ).stdout
 
     added = int(out.split()[-1])
@@ -723,6 +884,39 @@ def test_a_container_s_limit_counts(tmp_path, monkeypatch, limit, free):
         assert memory.available_bytes() > 10**6
     else:
         assert memory.available_bytes() == free
+
+
+@pytest.mark.parametrize(
+    ("stat", "free"),
+    [("anon 600\nactive_file 300\ninactive_file 90\n", 2390), ("active_file 1\ntotal_active_file 400\n", 2400)],
+    ids=["version 2", "version 1"],
+)
+def test_files_that_a_container_has_read_do_not_count(tmp_path, monkeypatch, stat, free):
+    for name, text in {"max": "3000\n", "current": "1000\n", "memory.stat": stat}.items():
+        (tmp_path / name).write_text(text, encoding="ascii")
+    monkeypatch.setattr(memory, "CGROUP_FILES", ((tmp_path / "max", tmp_path / "current"),))
+
+    assert memory.available_bytes() == free
+
+
+def test_a_hub_s_limit_and_its_promise_count(monkeypatch):
+    monkeypatch.setattr(memory, "CGROUP_FILES", ())
+    monkeypatch.setenv("MEM_LIMIT", str(10**9))
+    monkeypatch.setenv("MEM_GUARANTEE", str(10**8))  # less than this process holds
+
+    assert 0 <= memory.available_bytes() < 10**9
+    assert memory.promised_bytes() == 0
+    monkeypatch.delenv("MEM_GUARANTEE")
+    assert 0 <= memory.promised_bytes() < 10**9
+
+
+def test_a_smaller_model_takes_the_place_of_one_that_does_not_fit_and_it_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 999)
+
+    assert models.that_fits("large", "small", needs_bytes=999) == "large"
+    assert capsys.readouterr().out == ""
+    assert models.that_fits("large", "small", needs_bytes=1000) == "small"
+    assert "small takes its place" in capsys.readouterr().out
 
 
 # --- a hub made by hand ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""with_weights: other matrices inside the block, the old ones after it, to the bit."""
+"""with_weights: other matrices inside the block, the old ones after it, to the bit. compute_in_float32."""
 
 import numpy as np
 import pytest
@@ -104,3 +104,20 @@ def test_values_may_be_returned_as_they_came(model):
     before = bits(model)
     with models.with_weights(model, lambda name, values: values):
         assert bits(model) == before
+
+
+@pytest.mark.parametrize("name", ["mini-qwen", "mini-phi"])
+def test_a_bfloat16_model_that_computes_in_float32_says_what_its_float32_copy_says(name):
+    model, tokenizer = models.load(name, "bfloat16")
+    ids = tokenizer("The river is wide, and the bridge is old.", return_tensors="pt").input_ids
+    held = {parameter: (values.dtype, values.data_ptr()) for parameter, values in model.named_parameters()}
+    models.compute_in_float32(model)
+    with torch.inference_mode():
+        logits = model(ids).logits
+    copy = models.load(name, "float32").model
+    assert logits.dtype == torch.float32
+    for parameter, values in copy.named_parameters():  # of the very values that bfloat16 holds
+        values.data = dict(model.named_parameters())[parameter].detach().float()
+    with torch.inference_mode():
+        torch.testing.assert_close(logits, copy(ids).logits, rtol=1e-5, atol=1e-4)
+    assert {parameter: (values.dtype, values.data_ptr()) for parameter, values in model.named_parameters()} == held

@@ -179,6 +179,7 @@ def _cells(entry: dict) -> tuple[str, ...]:
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors="replace")  # a Windows pipe cannot spell every sign of the table
     parser = argparse.ArgumentParser("python -m cython_kernels.bench", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--quick", action="store_true", help="show within seconds that it runs: the figures mean nothing"

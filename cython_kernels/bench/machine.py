@@ -76,4 +76,4 @@ def _darwin_caches() -> list[str]:
 
 def _sysctl(name: str) -> str:
     """macOS's answer, "" if it has none."""
-    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(["sysctl", "-n", name], capture_output=True, encoding="utf-8", check=False).stdout.strip()

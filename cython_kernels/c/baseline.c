@@ -151,6 +151,7 @@ int fp16_gemv(const uint16_t *weights, int64_t N, int64_t K, const float *x, flo
 typedef struct {
     const uint64_t *words;
     int64_t stream; /* words of one of the streams of a piece: whole cache lines */
+    int fetch;
     uint64_t found[PIECES];
 } reading;
 
@@ -160,7 +161,7 @@ static void read_piece(void *context, int64_t index) {
     uint64_t found[STREAMS][LINE] = {{0}};
     for (int64_t i = 0; i < r->stream; i += LINE) {
         for (int s = 0; s < STREAMS; s++) {
-            TERNARY_FETCH_L2((const uint8_t *)(words + s * r->stream + i) + FAR_BYTES);
+            if (r->fetch) TERNARY_FETCH_L2((const uint8_t *)(words + s * r->stream + i) + FAR_BYTES);
             for (int j = 0; j < LINE; j++) {
                 found[s][j] ^= words[s * r->stream + i + j];
             }
@@ -173,8 +174,8 @@ static void read_piece(void *context, int64_t index) {
     }
 }
 
-uint64_t read_bytes(const void *memory, int64_t bytes, int threads) {
-    reading r = {memory, bytes / 8 / (PIECES * STREAMS * LINE) * LINE, {0}};
+uint64_t read_bytes(const void *memory, int64_t bytes, int fetch, int threads) {
+    reading r = {memory, bytes / 8 / (PIECES * STREAMS * LINE) * LINE, fetch, {0}};
     uint64_t all = 0;
     pool_run(NULL, NULL, read_piece, &r, PIECES, threads);
     for (int i = 0; i < PIECES; i++) {

@@ -5,9 +5,9 @@
 
     zero_share = answer("zero-share", default=1 / 3)     the learner types a guess as second argument
 
-A part's exercises stand in the module of its name (`start`, `phi`, `bitnet`), as the tuple `EXERCISES`. One that is
-compiled stands in a `%%cython` cell (`cython_cells`). SLMLAB_STRICT=1 raises ExerciseFailed where the reference would
-step in. Results and answers are kept by `records`.
+A part's exercises stand in the module of its name (`start`, `phi`, `qwen`, `gemma`, `bitnet`), as the tuple
+`EXERCISES`. One that is compiled stands in a `%%cython` cell (`cython_cells`). SLMLAB_STRICT=1 raises ExerciseFailed
+where the reference would step in. Results and answers are kept by `records`.
 """
 
 import difflib
@@ -25,7 +25,7 @@ from .check import Exercise
 
 __all__ = ["Exercise", "ExerciseFailed", "UnknownExercise", "answer", "compare", "exercise", "get", "registered"]
 
-PARTS = ("start", "phi", "bitnet")
+PARTS = ("start", "phi", "qwen", "gemma", "bitnet")
 
 
 class ExerciseFailed(Exception):

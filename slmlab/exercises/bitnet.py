@@ -1,9 +1,10 @@
-"""Exercises of lab 43: ternary products on packed weights, their exactness, and where their speed ends."""
+"""Exercises of lab 43: ternary products on packed weights. Of 41: ternarizing; of 42: packing; of 44: energy."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from . import energy, packing, ternarizing
 from .check import Exercise
 
 
@@ -182,4 +183,7 @@ EXERCISES: tuple[Exercise, ...] = (
         lines=3,
         rtol=1e-9,
     ),
+    *packing.EXERCISES,
+    *ternarizing.EXERCISES,
+    *energy.EXERCISES,
 )

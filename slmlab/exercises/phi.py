@@ -1,4 +1,4 @@
-"""Exercises of lab 14: quantization of a weight matrix.
+"""Exercises of lab 14: quantization of a weight matrix. Of 11: textbook.
 
 The random matrices lie on a grid, give or take 0.4 of a step: no value is near the middle between two codes, where
 one rounding in float32 more or less would decide.
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from . import textbook
 from .check import Exercise
 
 
@@ -254,4 +255,5 @@ EXERCISES: tuple[Exercise, ...] = (
         rtol=1e-4,
         atol=1e-4,
     ),
+    *textbook.EXERCISES,
 )

@@ -1,4 +1,4 @@
-"""Exercises of labs 00 and 01: how to measure, and what a model's numbers cost in memory."""
+"""Exercises of labs 00 and 01: how to measure, and what a model's numbers cost in memory. Those of 02: meeting."""
 
 import itertools
 import math
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from . import meeting
 from .check import Exercise
 
 
@@ -386,4 +387,5 @@ EXERCISES: tuple[Exercise, ...] = (
         "fits and one that does not.",
         lines=9,
     ),
+    *meeting.EXERCISES,
 )

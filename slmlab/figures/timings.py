@@ -22,13 +22,18 @@ def compare_bars(title: str, measured: Mapping[str, float], guess: float | None 
             raise ValueError(f"{title}: {name} is {value}, wanted a finite number")
     low, high = min(0, *values.values()), max(0, *values.values())
     room = 0.15 * (high - low or 1)  # for the numbers at the ends
+    written = [number(value, unit) for value in measured.values()]
+    # On the left a number must not run into the name of its bar
+    left = max(
+        [0.026 * len(text) * (high - low) for text, x in zip(written, measured.values(), strict=True) if x < 0] + [room]
+    )
     bars = {
         "type": "bar",
         "orientation": "h",
         "x": [float(value) for value in measured.values()],
         "y": list(measured),
         "marker": {"color": BLUE},
-        "text": [number(value, unit) for value in measured.values()],
+        "text": written,
         "textposition": "outside",
         "cliponaxis": False,
         "hovertemplate": "%{y}: %{text}<extra></extra>",
@@ -39,7 +44,7 @@ def compare_bars(title: str, measured: Mapping[str, float], guess: float | None 
         "height": (116 if guess is None else 140) + 36 * len(measured),
         "bargap": 0.35,
         "margin": {"l": width(measured), "t": 56 if guess is None else 80},
-        "xaxis": {"title": {"text": unit or title}, "range": [low - room * (low < 0), high + room]},
+        "xaxis": {"title": {"text": unit or title}, "range": [low - left * (low < 0), high + room]},
         "yaxis": NAMES,
     }
     if guess is not None:

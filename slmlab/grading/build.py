@@ -1,6 +1,7 @@
 """labs/source/<part>/<name>.py, solutions inside -> the notebooks that students open.
 
-    build()            labs/<part>/<name>.ipynb, labs/README.md and tests/golden/<name>.ipynb, where they are stale
+    build()            labs/<part>/<name>.ipynb, labs/README.md and tests/golden/<name>.ipynb, where they are stale;
+                       in a published course the links of grading.links as well
     build(check=True)  writes nothing, and names the stale ones
     solutions(folder)  the solved notebooks, into a folder of yours
     refresh_goldens()  runs tests/golden/*.ipynb and keeps the outputs: after a look at why they changed,
@@ -25,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slmlab import exercises, places
+from slmlab.grading import links
 
 ROOT = places.HERE.parent  # of the clone
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -60,6 +62,11 @@ class Lab:
     minutes: int
     exercises: tuple[str, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def path(self) -> str:
+        """The students' notebook in the clone."""
+        return f"labs/{self.part}/{self.name}.ipynb"
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -118,10 +125,11 @@ def _write(path: Path, text: str) -> None:
 
 def _generated(root: Path) -> dict[Path, str]:
     """Every generated file of the tree, with the text it should have."""
-    labs = read_labs(root)
-    texts = {root / "labs" / "README.md": readme(labs)}
+    labs, home = read_labs(root), links.home(root)
+    texts = {root / "labs" / "README.md": readme(labs, home), **links.pages(root, home, labs[0].path)}
+    set_up = links.colab_cell(home) if home else None
     for lab in labs:
-        texts[root / "labs" / lab.part / f"{lab.name}.ipynb"] = _notebook(lab.name, student_cells(lab))
+        texts[root / lab.path] = _notebook(lab.name, student_cells(lab), set_up)
         if cells := golden_cells(lab):
             path = root / "tests" / "golden" / f"{lab.name}.ipynb"
             texts[path] = _golden(lab.name, cells, path)
@@ -308,8 +316,8 @@ def _metadata() -> dict:
     return {"kernelspec": kernel, "language_info": {"name": "python"}}
 
 
-def _notebook(name: str, cells: tuple[Cell, ...]) -> str:
-    """The notebook file: no outputs, ids from the lab's name and the cell's position."""
+def _notebook(name: str, cells: tuple[Cell, ...], set_up: str | None = None) -> str:
+    """The notebook file: no outputs, ids from the lab's name and the cell's position; `set_up` is its first code."""
     from nbformat import v4, writes
 
     make = {"markdown": v4.new_markdown_cell, "code": v4.new_code_cell}
@@ -317,6 +325,9 @@ def _notebook(name: str, cells: tuple[Cell, ...]) -> str:
         make[cell.kind](cell.source, id=f"{name}-{number:02}", metadata={"tags": list(cell.tags)} if cell.tags else {})
         for number, cell in enumerate(cells, 1)
     ]
+    if set_up:
+        first = next(place for place, cell in enumerate(cells) if cell.kind == "code")
+        nodes.insert(first, v4.new_code_cell(set_up, id=f"{name}-colab"))
     return writes(v4.new_notebook(cells=nodes, metadata=_metadata())) + "\n"
 
 
@@ -333,8 +344,8 @@ def _golden(name: str, cells: tuple[Cell, ...], path: Path) -> str:
     return _notebook(name, cells)
 
 
-def readme(labs: list[Lab]) -> str:
-    """labs/README.md: a table for each part."""
+def readme(labs: list[Lab], home: links.Home | None = None) -> str:
+    """labs/README.md: a table for each part; with `home` a column that opens the lab elsewhere."""
     lines = [
         "# The labs",
         "",
@@ -346,9 +357,12 @@ def readme(labs: list[Lab]) -> str:
     for part, title in PARTS.items():
         rows = [
             f"| [{lab.name}]({part}/{lab.name}.ipynb) | {lab.question} | {lab.minutes} | {', '.join(lab.exercises)} |"
+            + (f" {home.everywhere(lab.path)} |" if home else "")
             for lab in labs
             if lab.part == part
         ]
         if rows:
-            lines += ["", f"## {title}", "", "| lab | question | minutes | exercises |", "|---|---|--:|---|", *rows]
+            head, rule = "| lab | question | minutes | exercises |", "|---|---|--:|---|"
+            head, rule = (f"{head} open on |", f"{rule}---|") if home else (head, rule)
+            lines += ["", f"## {title}", "", head, rule, *rows]
     return "\n".join(lines) + "\n"

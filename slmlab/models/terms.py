@@ -19,7 +19,7 @@ def accept_gemma_terms() -> None:
     print(NOTICE)
     entry = {"terms": ADDRESS, "accepted": datetime.now(UTC).isoformat(timespec="seconds")}
     with places.replacing(_record()) as new:
-        new.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+        new.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def gemma_accepted() -> bool:

@@ -128,7 +128,7 @@ def convert(shipped: Shipped, report: Report) -> Path:
                 gguf.unlink()
             files = {file.name: _described(file) for file in sorted(new.iterdir())}
             manifest = {"source_sha256": shipped.sha256, "versions": _versions(), "files": files}
-            (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+            (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n")
         return where
 
 

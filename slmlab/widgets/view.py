@@ -49,6 +49,11 @@ function nameSliders(view) {
   }
 }
 
+// A menu has the focus, and its arrow keys go to another cell: JupyterLab asks only the very element not to take them.
+function keepKeys(view) {
+  for (const menu of view?.querySelectorAll("select") ?? []) menu.setAttribute("data-lm-suppress-shortcuts", "true");
+}
+
 export default {
   async render({ model, el }) {
     const node = el.appendChild(document.createElement("div"));
@@ -63,6 +68,7 @@ export default {
       node.style.minHeight = `${layout.height}px`;
       await Plotly.react(node, data, layout, { displaylogo: false });
       nameSliders(el.closest(".slmlab-view"));
+      keepKeys(el.closest(".slmlab-view"));
     };
     await draw();
     model.on("change:figure", draw);
