@@ -63,8 +63,10 @@ def describe(training: "Training", model, nats: Mapping[str, float], samples: Se
         "data": {
             "mixture": dict(recipe.mixture),
             "noisy": recipe.noisy,
+            "prompt_weight": recipe.prompt_weight,
+            "short_first": recipe.short_first,
             "corpus": corpus.fingerprint(),
-            "documents": training.text.next_document - len(training.text.waiting),
+            "documents": training.text.next_document - training.text.passed_over - len(training.text.waiting),
             "tokens": training.steps * recipe.batch * recipe.sequence,
         },
         "training": {

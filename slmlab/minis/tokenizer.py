@@ -14,7 +14,7 @@ normalised, and the tokenizer adds nothing by itself: <bos> and the like are wri
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,21 @@ def render(document: Document, tokenizer) -> str:
 def encode(document: Document, tokenizer) -> list[int]:
     """The ids of render()."""
     return tokenizer.encode(render(document, tokenizer), add_special_tokens=False)
+
+
+def said(document: Document, tokenizer) -> list[bool]:
+    """Of each id of encode(): does the mini say it: an answer with the end of its turn, or anything in a plain text."""
+    ids = encode(document, tokenizer)
+    if not document.messages:
+        return [True] * len(ids)
+    own = [False] * len(ids)
+    for turn, message in enumerate(document.messages):
+        if message["role"] == "assistant":
+            start = len(encode_prompt(replace(document, messages=document.messages[:turn]), tokenizer))
+            answered = replace(document, messages=document.messages[: turn + 1])
+            end = len(tokenizer.encode(_chat(answered, tokenizer, False), add_special_tokens=False))
+            own[start:end] = [True] * (end - start)
+    return own
 
 
 def prompt(document: Document, tokenizer) -> str:

@@ -44,6 +44,8 @@ WEIGHT_DECAY = 0.1  # of matrices
 WARM_UP_STEPS = 40  # or a tenth of all steps, if that is less
 CONSTANT_UNTIL = 0.6  # of the steps
 CLIP_NORM = 1.0
+SHORT_TOKENS = 160  # of the longest document, where the short ones come first
+SHORT_UNTIL, ALL_FROM = 0.27, 0.45  # of the steps
 CHECKPOINT_S = 30
 EAGER_UNTIL = 256  # tokens of a sequence
 LOOKAHEAD = 48  # documents waiting for a sequence with room for them
@@ -144,7 +146,7 @@ class Training:
     def take_step(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * rate(self.step, self.steps)
-        packed = self.text.batch()
+        packed = self.text.batch(longest(self.recipe, self.step, self.steps))
         if self.nested:
             self.nested.draw(len(packed.ids), random.Random(f"{self.recipe.seed}/widths/{self.step}"))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -178,6 +180,7 @@ class Training:
         state = {
             "identity": self.identity(),
             "next_document": self.text.next_document,
+            "passed_over": self.text.passed_over,
             "waiting": self.text.waiting,
             "losses": self.losses,
             "seconds": self.seconds,
@@ -205,6 +208,7 @@ class Training:
                     value.copy_(opened.get_tensor(f"model.{name}"))
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.text.next_document, self.text.waiting = state["next_document"], state["waiting"]
+        self.text.passed_over = state["passed_over"]
         self.losses, self.seconds = state["losses"], state["seconds"]
         self.commit = state.get("commit", "unknown")  # early checkpoints had none
         return True
@@ -263,10 +267,38 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / warm_up, (steps - step) / (steps - decay_from))
 
 
+def longest(recipe: Recipe, step: int, steps: int) -> int:
+    """Tokens of the longest document that is taken at a step, counted from 0.
+
+    Where the short come first: SHORT_TOKENS until SHORT_UNTIL of the steps, then more each step, and from ALL_FROM on
+    whatever fits into a sequence. Longer documents are passed over.
+    """
+    if not recipe.short_first:
+        return tokenizer.MAX_TOKENS
+    grown = (step / steps - SHORT_UNTIL) / (ALL_FROM - SHORT_UNTIL)
+    if grown >= 1:
+        return tokenizer.MAX_TOKENS
+    return round(SHORT_TOKENS + max(0.0, grown) * (recipe.sequence - SHORT_TOKENS))
+
+
 def losses(model, packed: "Packed") -> tuple[torch.Tensor, float]:
-    """What is minimised, and the mean nats of a predicted token; with experts the first is more, see the class."""
+    """What is minimised, and the mean nats of a predicted token.
+
+    The first is a weighed mean where the sequences have weights, and with experts it is more, see the model's class.
+    """
     mixture = hasattr(model.config, "router_aux_loss_coef")
     options = {"output_router_logits": True} if mixture else {}  # in the call: a saved True breaks generate()
+    if packed.weights is not None:
+        out = model(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, **options)
+        predicted = packed.positions[:, 1:] > 0
+        logits, ids, weights = (
+            out.logits[:, :-1][predicted],
+            packed.ids[:, 1:][predicted],
+            packed.weights[:, 1:][predicted],
+        )
+        nats = nn.functional.cross_entropy(logits.float(), ids, reduction="none")
+        balance = model.config.router_aux_loss_coef * out.aux_loss if mixture else 0.0
+        return (nats * weights).sum() / weights.sum() + balance, nats.mean().item()
     out = model(input_ids=packed.ids, position_ids=packed.positions, labels=packed.labels(), use_cache=False, **options)
     balance = model.config.router_aux_loss_coef * out.aux_loss.item() if mixture else 0.0
     return out.loss, out.loss.item() - balance
@@ -295,10 +327,14 @@ def held_out_nats(model, words, recipe: Recipe) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Packed:
-    """Sequences of documents, one behind the other: ids and the place of each in its document, (B, T) int64."""
+    """Sequences of documents, one behind the other: ids and the place of each in its document, (B, T) int64.
+
+    weights: of each id in what is minimised, (B, T) float32; None: all the same
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
+    weights: torch.Tensor | None = None
 
     def labels(self) -> torch.Tensor:
         """The ids that are predicted, by the place before them; -100, nothing, for a document's first."""
@@ -312,17 +348,23 @@ class Text:
     recipe: Recipe
     words: Any
     next_document: int = 0
-    waiting: list[list[int]] = field(default_factory=list)  # ids of documents, the oldest first
+    passed_over: int = 0  # documents, too long when their turn came
+    waiting: list[list[int]] = field(default_factory=list)  # ids of documents, the oldest first; see _marked
 
-    def batch(self) -> Packed:
-        rows = [self.sequence() for _ in range(self.recipe.batch)]
-        ids = [[id for document in row for id in document] for row in rows]
-        positions = [[place for document in row for place in range(len(document))] for row in rows]
-        return Packed(torch.tensor(ids), torch.tensor(positions))
+    def batch(self, longest: int = tokenizer.MAX_TOKENS) -> Packed:
+        """The next sequences. Documents of more than `longest` tokens are passed over."""
+        rows = [self.sequence(longest) for _ in range(self.recipe.batch)]
+        marked = torch.tensor([[id for document in row for id in document] for row in rows])
+        positions = torch.tensor([[place for document in row for place in range(len(document))] for row in rows])
+        if self.recipe.prompt_weight == 1.0:
+            return Packed(marked, positions)
+        theirs = marked < 0
+        weights = torch.ones(marked.shape).masked_fill(theirs, self.recipe.prompt_weight)
+        return Packed(torch.where(theirs, ~marked, marked), positions, weights)
 
-    def sequence(self) -> list[list[int]]:
+    def sequence(self, longest: int = tokenizer.MAX_TOKENS) -> list[list[int]]:
         """Documents that fill one sequence: the oldest first, then always the longest that fits."""
-        self._refill()
+        self._refill(longest)
         room = self.recipe.sequence
         row = [self.waiting.pop(0)[:room]]
         room -= len(row[0])
@@ -333,13 +375,24 @@ class Text:
             else:
                 row.append(self.waiting[0][:room])
             room -= len(row[-1])
-            self._refill()
+            self._refill(longest)
         return row
 
-    def _refill(self) -> None:
+    def _refill(self, longest: int) -> None:
         missing = LOOKAHEAD - len(self.waiting)
         if missing > LOOKAHEAD // 4 or not self.waiting:
-            self.waiting += [tokenizer.encode(document, self.words) for document in self._documents(missing)]
+            while missing := LOOKAHEAD - len(self.waiting):
+                marked = map(self._marked, self._documents(missing))
+                self.waiting += (short := [ids for ids in marked if len(ids) <= longest])
+                self.passed_over += missing - len(short)
+
+    def _marked(self, document: corpus.Document) -> list[int]:
+        """The ids of a document; where the recipe weighs them, ~id for those that the mini does not say."""
+        ids = tokenizer.encode(document, self.words)
+        if self.recipe.prompt_weight == 1.0:
+            return ids
+        own = tokenizer.said(document, self.words)
+        return [id if mine else ~id for id, mine in zip(ids, own, strict=True)]
 
     def _documents(self, count: int) -> Iterator[corpus.Document]:
         recipe = self.recipe
