@@ -225,6 +225,34 @@ def test_a_prompt_is_what_was_learnt_up_to_the_answer(name, what):
     assert answer.startswith(("Eight", "42", "<think>\n2 + 0", "<tool_call>", "<|tool_call|>"))
 
 
+@pytest.mark.parametrize(("name", "answer"), [("gemma", "Eight 8.<end_of_turn>\n"), ("phi", "Eight 8.<|end|>")])
+def test_a_mini_says_its_answers_and_the_ends_of_their_turns(name, answer):
+    words = tokenizer.load(name)
+    document = Document(
+        kind="question",
+        domain="animals",
+        messages=(user("How many?"), says("Eight 8."), user("How many?"), says("Eight 8.")),
+    )
+    said = tokenizer.said(document, words)
+    runs, before = [], False
+    for id, mine in zip(tokenizer.encode(document, words), said, strict=True):
+        if mine and not before:
+            runs.append([])
+        if mine:
+            runs[-1].append(id)
+        before = mine
+    assert [words.decode(run) for run in runs] == [answer] * 2 and not said[-1]  # the end of the text is nobody's
+
+
+def test_a_plain_text_is_all_the_mini_s_and_scratch_work_that_is_left_out_later_is_refused(qwen):
+    story = Document(kind="story", domain="stories", text="A dog.")
+    assert tokenizer.said(story, qwen) == [True] * len(tokenizer.encode(story, qwen))
+    thought = says("72", reasoning_content="42+30")
+    twice = Document(kind="sum", domain="arithmetic", messages=(user("42+30?"), thought, user("And 42+30?"), thought))
+    with pytest.raises(MiniError, match="turn 1 is written otherwise"):
+        tokenizer.said(twice, qwen)
+
+
 def test_thinking_is_the_model_s_own_choice_unless_it_is_switched_off(qwen):
     def prompt(**switch):
         return qwen.apply_chat_template([user("12 + 30?")], tokenize=False, add_generation_prompt=True, **switch)

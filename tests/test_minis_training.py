@@ -148,6 +148,57 @@ def test_the_loss_is_the_mean_of_log_p_and_that_of_experts_is_reported_without_t
     assert minimised.item() - nats == pytest.approx(0.02 * 2, rel=0.3)  # two of the experts for each token, evenly
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["mini-gemma", "mini-qwen-moe"])
+def test_what_others_say_weighs_as_the_recipe_wants_and_the_nats_are_unweighed(tmp_path, name):
+    run = new_training(replace(small(name), mixture={"question": 1.0}, prompt_weight=0.25), tmp_path)
+    packed = run.text.batch()
+
+    minimised, nats = training.losses(run.model, packed)
+
+    assert set(packed.weights.flatten().tolist()) == {0.25, 1.0}
+    log_p = run.model(packed.ids, position_ids=packed.positions, use_cache=False).logits.log_softmax(-1)
+    taken = [
+        (packed.weights[b, t].item(), -log_p[b, t - 1, id].item())
+        for b, ids in enumerate(packed.ids.tolist())
+        for t, id in enumerate(ids)
+        if packed.positions[b, t] > 0
+    ]
+    assert nats == pytest.approx(sum(cost for _, cost in taken) / len(taken), abs=1e-5)
+    weighed = sum(weight * cost for weight, cost in taken) / sum(weight for weight, _ in taken)
+    assert abs(weighed - nats) > 1e-4
+    balance = minimised.item() - weighed
+    assert balance == pytest.approx(0.02 * 2 if name == "mini-qwen-moe" else 0, rel=0.3, abs=1e-5)
+
+
+def test_weights_follow_who_says_a_token_and_ids_are_those_of_the_text(tmp_path):
+    weighed = new_training(replace(small("mini-gemma"), prompt_weight=0.25), tmp_path).text
+    plain = new_training(replace(small("mini-gemma"), prompt_weight=1.0), tmp_path).text
+    for _ in range(4):
+        packed, same = weighed.batch(), plain.batch()
+        assert packed.ids.equal(same.ids) and packed.positions.equal(same.positions) and same.weights is None
+    document = corpus.exams.held_out("needle", 1, 0)[0]
+    ids = tokenizer.encode(document, weighed.words)
+    said = tokenizer.said(document, weighed.words)
+    assert [id if mine else ~id for id, mine in zip(ids, said, strict=True)] == weighed._marked(document)
+    assert plain._marked(document) == ids
+
+
+def test_long_documents_come_later_where_a_recipe_wants_it(tmp_path):
+    recipe = replace(small("mini-gemma"), sequence=512, mixture={"needle": 0.8, "question": 0.2})
+    limits = [training.longest(recipe, step, 1000) for step in range(1000)]
+    assert set(limits[:271]) == {160} and set(limits[450:]) == {tokenizer.MAX_TOKENS}
+    assert limits[270:450] == sorted(limits[270:450]) and limits[360] == (160 + 512) // 2
+    assert training.longest(replace(recipe, short_first=False), 0, 1000) == tokenizer.MAX_TOKENS
+
+    text = new_training(recipe, tmp_path).text
+    lengths = [len(document) for _ in range(20) for document in text.sequence(160)]
+    assert max(lengths) <= 160 < max(len(document) for _ in range(20) for document in text.sequence())
+    stream = corpus.documents(recipe.mixture, recipe.seed)
+    made = [len(tokenizer.encode(next(stream), text.words)) for _ in range(text.next_document)]
+    assert text.passed_over > 20 and text.passed_over <= sum(length > 160 for length in made)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Packing
 
@@ -171,7 +222,7 @@ def test_sequences_have_no_gaps_and_every_document_comes_once_and_whole(tmp_path
 @pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
 def test_documents_of_a_sequence_do_not_see_each_other(tmp_path, name):
     run = new_training(small(name), tmp_path)
-    packed = run.text.batch()
+    packed = run.text.batch(longest=48)
     starts = [*packed.positions[0].eq(0).nonzero().flatten().tolist(), packed.ids.shape[1]]
     assert len(starts) > 2
 

@@ -113,7 +113,10 @@ def encode(document: Document, tokenizer) -> list[int]:
 
 
 def said(document: Document, tokenizer) -> list[bool]:
-    """Of each id of encode(): does the mini say it: an answer with the end of its turn, or anything in a plain text."""
+    """Of each id of encode(): does the mini say it: an answer with the end of its turn, or anything in a plain text.
+
+    MiniError: the template writes a turn otherwise once others follow it, as Qwen's leaves out earlier scratch work.
+    """
     ids = encode(document, tokenizer)
     if not document.messages:
         return [True] * len(ids)
@@ -122,8 +125,10 @@ def said(document: Document, tokenizer) -> list[bool]:
         if message["role"] == "assistant":
             start = len(encode_prompt(replace(document, messages=document.messages[:turn]), tokenizer))
             answered = replace(document, messages=document.messages[: turn + 1])
-            end = len(tokenizer.encode(_chat(answered, tokenizer, False), add_special_tokens=False))
-            own[start:end] = [True] * (end - start)
+            so_far = tokenizer.encode(_chat(answered, tokenizer, False), add_special_tokens=False)
+            if ids[: len(so_far)] != so_far:
+                raise MiniError(f"turn {turn} is written otherwise in the whole conversation than at its end")
+            own[start : len(so_far)] = [True] * (len(so_far) - start)
     return own
 
 

@@ -291,12 +291,9 @@ def losses(model, packed: "Packed") -> tuple[torch.Tensor, float]:
     if packed.weights is not None:
         out = model(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, **options)
         predicted = packed.positions[:, 1:] > 0
-        logits, ids, weights = (
-            out.logits[:, :-1][predicted],
-            packed.ids[:, 1:][predicted],
-            packed.weights[:, 1:][predicted],
-        )
-        nats = nn.functional.cross_entropy(logits.float(), ids, reduction="none")
+        logits, ids = out.logits[:, :-1][predicted].float(), packed.ids[:, 1:][predicted]
+        weights = packed.weights[:, 1:][predicted]
+        nats = nn.functional.cross_entropy(logits, ids, reduction="none")
         balance = model.config.router_aux_loss_coef * out.aux_loss if mixture else 0.0
         return (nats * weights).sum() / weights.sum() + balance, nats.mean().item()
     out = model(input_ids=packed.ids, position_ids=packed.positions, labels=packed.labels(), use_cache=False, **options)
