@@ -236,7 +236,11 @@ def _header(card: Mapping[str, Any], languages: Sequence[str]) -> str:
 def _mixture(data: Mapping[str, Any]) -> str:
     total = sum(data["mixture"].values())
     shares = ", ".join(f"{kind} {share / total:.0%}" for kind, share in data["mixture"].items())
-    return f"{shares} of the documents{', noisy' if data['noisy'] else ''}"
+    more = ", noisy" if data["noisy"] else ""
+    more += ", the short ones first" if data.get("short_first") else ""  # cards of other minis may be older than both
+    if (weight := data.get("prompt_weight", 1.0)) != 1.0:
+        more += f"; in what was minimised, a token of a question weighs {weight:g} and one of an answer 1"
+    return f"{shares} of the documents{more}"
 
 
 def _thinned(card: Mapping[str, Any]) -> list[tuple[int, float]]:
