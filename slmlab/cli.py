@@ -193,7 +193,9 @@ def lab(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise ModuleNotFoundError(name="jupyterlab")
     labs = _in_clone("labs") if args.folder is None and _is_clone() else _copied(args.folder)
-    settings = str(Path(__file__).parent / "jupyter")
+    settings = str(
+        Path(__file__).parent / "jupyter"
+    )  # no news from the network; the sources, with solutions, not listed
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [os.environ.get("JUPYTER_CONFIG_PATH"), settings]))
     options = [
         f"--ServerApp.root_dir={labs}",
@@ -201,7 +203,6 @@ def lab(args: argparse.Namespace) -> int:
         "--ServerApp.log_level=WARN",
         "--ServerApp.answer_yes=True",
     ]
-    options.append("--ContentsManager.hide_globs=['__pycache__', 'source']")  # the sources hold the solutions
     if args.port:
         options += [f"--ServerApp.port={args.port}", "--ServerApp.port_retries=0"]
     if args.no_browser:

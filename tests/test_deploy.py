@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from slmlab import records
+from slmlab import cli, records
 
 ROOT = Path(__file__).resolve().parent.parent
 BINDER = ROOT / "binder"
@@ -20,6 +21,25 @@ TLJH = {
     "services": {"cull": {"enabled": bool, "timeout": int, "every": int, "concurrency": int, "max_age": int}},
     "user_environment": {"default_app": str},
 }
+
+
+# What of labs/ JupyterLab's file browser shows, in the environment and with the options that it is given
+LISTED = """
+import sys
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+
+server = ServerApp()
+server.parse_command_line(sys.argv[1:])
+server.load_config_file()
+print(*(name for name in ("README.md", "source", "0_start") if AsyncLargeFileManager(parent=server).should_list(name)))
+"""
+
+
+def listed(before=(), options=(), **env):
+    env = {**os.environ, "JUPYTER_CONFIG_PATH": "", **env}
+    command = [*before, sys.executable, "-c", LISTED, *options]
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8", check=True).stdout.split()
 
 
 def lines(path):
@@ -88,6 +108,20 @@ def test_start_hands_over_with_one_thread_and_the_models_beside_the_clone(tmp_pa
     assert here == there != []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Binder's scripts are for its Linux")
+def test_start_lists_the_labs_and_not_their_sources_which_hold_the_solutions():
+    assert listed() == ["README.md", "source", "0_start"]  # it can fail
+    assert listed(["bash", str(BINDER / "start")], REPO_DIR=str(ROOT)) == ["README.md", "0_start"]
+
+
+def test_slmlab_lab_lists_the_labs_and_not_their_sources(monkeypatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "")
+    monkeypatch.setattr(cli, "hand_over", len)
+    cli.main(["lab"])
+
+    assert listed(JUPYTER_CONFIG_PATH=os.environ["JUPYTER_CONFIG_PATH"]) == ["README.md", "0_start"]
+
+
 def test_a_build_takes_nothing_untested_from_the_network():
     """pip in postBuild: no dependencies, no build environment of its own, and wheels of the pinned version alone."""
     installs = [line for line in lines(BINDER / "postBuild") if "pip install" in line]
@@ -152,16 +186,21 @@ def test_what_a_student_is_given_holds_the_largest_lab_on_its_own_model():
     assert needed <= in_bytes(values("tljh.yaml")["limits"]["memory"])
 
 
-def test_the_littlest_hub_s_students_share_models_and_not_records(monkeypatch, tmp_path):
-    class Config:
-        class Spawner:
-            environment = None
+@pytest.fixture
+def spawner():
+    """JupyterHub's spawner, as deploy/tljh_config.py sets it up."""
+    config = SimpleNamespace(Spawner=SimpleNamespace())
+    source = (ROOT / "deploy" / "tljh_config.py").read_text(encoding="utf-8")
+    exec(compile(source, "tljh_config.py", "exec"), {"c": config})
+    return config.Spawner
 
-    exec(
-        compile((ROOT / "deploy" / "tljh_config.py").read_text(encoding="utf-8"), "tljh_config.py", "exec"),
-        {"c": Config},
-    )
-    for name, value in Config.Spawner.environment.items():
+
+def test_the_littlest_hub_lists_the_labs_and_not_their_sources(spawner):
+    assert listed(options=spawner.args) == ["README.md", "0_start"]
+
+
+def test_the_littlest_hub_s_students_share_models_and_not_records(spawner, monkeypatch, tmp_path):
+    for name, value in spawner.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
