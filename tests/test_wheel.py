@@ -8,6 +8,8 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -171,6 +173,22 @@ print(runner.run_one(Path("labs/4_bitnet/42_packing.ipynb"), Path("done/42_packi
     assert student("-c", code).splitlines()[-1] == "None"
 
 
+def answer(server: subprocess.Popen, url: str, token: str) -> dict:
+    """What a Jupyter server says. It names its address before it listens there."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
+    for _ in range(300):
+        try:
+            with opener.open(request, timeout=60) as reply:
+                return json.load(reply)
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+        assert server.poll() is None, "the server ended"
+        time.sleep(0.2)
+    pytest.fail(f"nobody listens at {url}")
+
+
 def test_slmlab_lab_opens_a_copy_of_the_labs_in_the_folder_where_it_is_called(installed, tmp_path):
     shared = Path(sys.prefix) / "share" / "jupyter"  # where JupyterLab lies: it was not installed beside the wheel
     values = {**os.environ, "JUPYTERLAB_DIR": str(shared / "lab"), "JUPYTER_PATH": str(shared), "PYTHONUTF8": "1"}
@@ -188,9 +206,7 @@ def test_slmlab_lab_opens_a_copy_of_the_labs_in_the_folder_where_it_is_called(in
             else:
                 pytest.fail("".join(said))
             address, token = found.groups()
-            request = urllib.request.Request(f"{address}/api/contents", headers={"Authorization": f"token {token}"})
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as reply:
-                names = {entry["name"] for entry in json.load(reply)["content"]}
+            names = {entry["name"] for entry in answer(server, f"{address}/api/contents", token)["content"]}
         finally:
             server.terminate()
     assert {name.partition("/")[0] for name in NOTEBOOKS} <= names and "source" not in names

@@ -1,5 +1,6 @@
 """Trainings that race at equal tokens: their losses while they train, and what they answer on the way."""
 
+import bisect
 import threading
 import time
 from collections.abc import Mapping
@@ -136,8 +137,10 @@ class TrainingRace(View):
         look = {"style": {"description_width": "96px"}, "layout": {"width": "560px", "max_width": "100%"}}
         self.button = ipywidgets.Button(layout={"width": "160px"})
         self.button.on_click(self._pressed)
-        self.lap = ipywidgets.SelectionSlider(
-            options=self._laps(), value=len(race.laps) - 1, description="after tokens", **look
+        # Its end may move while it is held: that leaves its value alone, where new options would choose one.
+        tokens, every = race.laps[-1].tokens, race.every * race.tokens_per_step
+        self.lap = ipywidgets.IntSlider(
+            tokens, 0, max(tokens, every), every, description="after tokens", readout_format=",d", **look
         )
         documents = self.state.looks[self.state.names[0]].sheet.documents[:SHOWN]
         asked = [(_question(document), place) for place, document in enumerate(documents)]
@@ -145,9 +148,6 @@ class TrainingRace(View):
         super().__init__([self.button, self.lap, self.question], [])
         self._name_button()
         self._start(self.lap, self.question)
-
-    def _laps(self) -> list[tuple[str, int]]:
-        return [(f"{lap.tokens:,}", place) for place, lap in enumerate(list(self._race.laps))]
 
     @property
     def running(self) -> bool:
@@ -194,19 +194,22 @@ class TrainingRace(View):
     def _follow(self) -> None:
         """Draw what has been added; to the last lap if the last one was looked at."""
         with self._drawing:
-            options = self._laps()
-            if len(options) > len(self.lap.options):
-                at, at_end = self.lap.value, self.lap.value == len(self.lap.options) - 1
-                self._settling = True  # new options choose the first, which nobody asked to see
-                try:
-                    self.lap.options = options
-                    self.lap.value = len(options) - 1 if at_end else at
-                finally:
-                    self._settling = False
-            self._redraw()
+            at_end = self.lap.value >= self.state.laps[-1].tokens
+            last = self._race.laps[-1].tokens
+            self.lap.max = max(self.lap.max, last)
+            if at_end and last > self.lap.value:
+                self.lap.value = last  # which draws it
+            else:
+                self._redraw()
+
+    def _changed(self, change: object) -> None:
+        with self._drawing:  # a move is drawn after what is being drawn, not left out
+            super()._changed(change)
 
     def _redraw(self) -> None:
         with self._drawing:
-            self.state = state(self._race, self.lap.value, self.question.value)
+            laps = [lap.tokens for lap in list(self._race.laps)]
+            lap = bisect.bisect(laps, self.lap.value) - 1  # the last one at or before
+            self.state = state(self._race, lap, self.question.value)
             self.plot.figure = figures.training_race(self.state)
             self._say(str(self.state))
