@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -129,6 +130,28 @@ def test_the_figure_draws_losses_looks_and_answers():
     assert figure.layout.shapes[0].x0 == 200
     told = [note.text for note in figure.layout.annotations]
     assert f"✓ clean: {EXAM[1].answer}" in told and "≠ noisy: A &lt;b&gt; does not know." in told
+
+
+def test_the_axis_has_a_tick_above_and_below_from_the_first_lap_on():
+    untrained, fallen = Race(), raced(8)
+    untrained._look()  # 5 nats
+    fallen.runners["clean"].losses[:] = [0.3] * 8
+    for race, lowest, highest in ((untrained, 5, 5), (fallen, 0.2, 10)):
+        axis = figures.training_race(training_race.state(race)).layout.yaxis
+        assert [10**end for end in axis.range] == pytest.approx([0.9 * lowest, 1.1 * highest])
+
+
+def test_an_answer_without_end_is_cut_where_the_figure_ends():
+    race = raced(1)
+    looked = race.laps[0].looks["clean"]
+    said = replace(looked.sheet, answers=("the dog " * 40, *looked.sheet.answers[1:]))
+    race.laps[0].looks["clean"] = replace(looked, sheet=said)
+    [told] = [
+        note.text
+        for note in figures.training_race(training_race.state(race, 0, 0)).layout.annotations
+        if "clean: the dog" in note.text
+    ]
+    assert told.partition(" ")[2] == "clean: " + "the dog " * 10 + "…"
 
 
 def test_runners_can_be_told_apart_without_colour():

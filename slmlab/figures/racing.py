@@ -1,5 +1,7 @@
 """A race of trainings: their losses at equal tokens, what they were seen to know on the way, and one question."""
 
+import math
+
 import plotly.graph_objects as go
 
 from .style import INK, TICKS_125, VERMILLION, above, line
@@ -7,6 +9,7 @@ from .thinking import STYLES
 from .tokens import escaped
 
 PLOT_PX, LINE_PX = 300, 24
+SAID = 80  # letters of an answer: what an untrained runner says has no end
 
 
 def training_race(state) -> go.Figure:
@@ -52,7 +55,12 @@ def training_race(state) -> go.Figure:
             }
         )
     rows = [f"<b>{escaped(state.question)}</b>  right: {escaped(state.truth)}"]
-    rows += [f"{'✓' if right else '≠'} {name}: {escaped(said)}" for name, said, right in state.answers]
+    for name, said, right in state.answers:
+        shown = said if len(said) <= SAID else f"{said[:SAID]}…"
+        rows.append(f"{'✓' if right else '≠'} {name}: {escaped(shown)}")
+    nats = [value for trace in traces for value in trace["y"]]
+    lowest = max(tick for tick in TICKS_125 if tick <= min(nats))
+    highest = min(tick for tick in TICKS_125 if tick >= max(nats))
     below = LINE_PX * len(rows)
     height = 112 + PLOT_PX + 56 + below + 12
     under = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0, "yref": "paper", "yanchor": "top", "align": "left"}
@@ -68,7 +76,8 @@ def training_race(state) -> go.Figure:
         | {"bgcolor": "rgba(255,255,255,0.8)"},
         "xaxis": {"title": {"text": "tokens read"}, "range": [-0.02 * state.tokens, 1.02 * state.tokens]}
         | {"tickformat": ",d"},
-        "yaxis": {"title": {"text": "nats a token"}, "type": "log", "tickvals": TICKS_125},
+        "yaxis": {"title": {"text": "nats a token"}, "type": "log", "tickvals": TICKS_125}
+        | {"range": [math.log10(0.9 * lowest), math.log10(1.1 * highest)]},  # with a tick at each end
         "shapes": [line(at, VERMILLION)],
         "annotations": [
             told,
