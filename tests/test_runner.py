@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from slmlab import runner
@@ -43,6 +44,32 @@ def test_a_failing_lab_stops_nothing_and_is_in_the_report(labs, tmp_path):
     assert sound["peak_mb"] > 10  # a kernel is never smaller
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "ZeroDivisionError" in page and "http" not in page
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("while True:\n    pass", "CellTimeoutError"),
+        (
+            "try:\n    import time; time.sleep(1000)\nexcept KeyboardInterrupt:\n    time.sleep(1000)",
+            "CellTimeoutError",
+        ),
+        ("import os\nos._exit(1)", "DeadKernelError"),  # as when the system ends it because memory ran out
+    ],
+)
+def test_a_cell_without_end_and_a_kernel_that_dies_become_the_lab_s_error(tmp_path, monkeypatch, cell, told):
+    nodes = [nbformat.v4.new_code_cell(source) for source in ("1 + 1", cell, "2 + 2")]
+    nbformat.write(nbformat.v4.new_notebook(cells=nodes, metadata=KERNEL), tmp_path / "00_stuck.ipynb")
+    monkeypatch.setitem(runner.CELL_SECONDS, "fast", 3)
+    before = set(psutil.Process().children(recursive=True))
+
+    result = runner.run_one(tmp_path / "00_stuck.ipynb", tmp_path / "done.ipynb")
+
+    assert told in result.error
+    assert set(psutil.Process().children(recursive=True)) <= before  # its kernel is gone
+    first, _, last = nbformat.read(tmp_path / "done.ipynb", as_version=4).cells[-3:]
+    assert first.outputs and not last.outputs
 
 
 def test_a_lab_is_named_by_its_number_or_a_part_of_its_name(labs):
