@@ -1,5 +1,7 @@
 """binder/ and deploy/: what repo2docker makes of the one, and that the other says nothing its readers do not know."""
 
+import ast
+import importlib.metadata
 import json
 import os
 import re
@@ -9,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from slmlab import cli, records
 
@@ -135,6 +139,49 @@ def test_a_build_takes_nothing_untested_from_the_network():
     assert f"{wheel.split()[-1]}==" in (BINDER / "constraints.txt").read_text(encoding="utf-8")
     requirements = lines(BINDER / "requirements.txt")
     assert {"cython", "setuptools"} <= set(requirements)  # what pyproject.toml asks of a build
+    assert "--only-binary :all:" in requirements  # a package without a wheel would be compiled, for who knows how long
+
+
+# Imported by parts of the package that labs do not use, and that say so where it is missing
+OF_AUTHORS = {"jupytext": "grading", "xllamacpp": "endtoend", "litespark_inference": "cython_kernels"}
+
+
+def required(names):
+    """Distributions that these require, directly or not, without their extras; canonical names."""
+    found, waiting = set(), [canonicalize_name(name) for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        asked = (Requirement(text) for text in importlib.metadata.requires(name) or ())
+        waiting += [
+            canonicalize_name(one.name) for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})
+        ]
+    return found
+
+
+def imported(path):
+    """Top names of what a source imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        yield from (name.partition(".")[0] for name in names)
+
+
+def test_whatever_the_course_imports_is_installed_with_it():
+    """Of every source, labs included: a package that stands on this machine by chance does not count."""
+    asked = [line for line in lines(BINDER / "requirements.txt") if line and not line.startswith(("-", "#"))]
+    installed = required(set(asked) - {"nbgitpuller", "notebook"})
+    homes = importlib.metadata.packages_distributions()
+    missing = set()
+    for folder in ("slmlab", "cython_kernels", "labs/source"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in set(imported(path)) - sys.stdlib_module_names - {"slmlab", "cython_kernels"}:
+                if not installed & set(map(canonicalize_name, homes.get(name, ()))):
+                    missing.add((name, path.relative_to(ROOT).parts[folder == "slmlab"].removesuffix(".py")))
+
+    assert dict(missing) == OF_AUTHORS
 
 
 # ---------------------------------------------------------------------------------------------------------------- hubs
