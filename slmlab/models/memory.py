@@ -3,12 +3,14 @@
 import math
 import os
 import re
+import sys
 from pathlib import Path
 
 from . import folders
 
 VALUE_BYTES = {"bfloat16": 2, "float32": 4, "float16": 2}
 LOADER_BYTES = 200_000_000  # the loader, and what transformers imports for a first model (146 MB seen for SmolLM2)
+LATER_LOADER_BYTES = 100_000_000  # when that is imported (65 MB seen, most of it the tokenizer)
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_FILES = (  # limit and use: version 2, version 1
     (CGROUP / "memory.max", CGROUP / "memory.current"),
@@ -69,8 +71,9 @@ def estimate_peak_bytes(folder_or_headers: Path | folders.Headers, dtype: str) -
 
     Sum of: every stored tensor in `dtype` (a tied head that is stored a second time counts twice); the largest file,
     when its values have to be copied into another dtype or layout, else the largest tensor; once more the experts
-    that are stored one by one, because the loader stacks them; and LOADER_BYTES. Integer tensors keep their width,
-    except packed ternary ones: their four weights per byte are unpacked to `dtype`.
+    that are stored one by one, because the loader stacks them; and LOADER_BYTES, or LATER_LOADER_BYTES where this
+    process has loaded a model before. Integer tensors keep their width, except packed ternary ones: their four weights
+    per byte are unpacked to `dtype`.
     """
     found = folder_or_headers
     if not isinstance(found, folders.Headers):
@@ -92,7 +95,8 @@ def estimate_peak_bytes(folder_or_headers: Path | folders.Headers, dtype: str) -
                 experts += target[-1]
         stored.append(in_file)
     staging = max(target) if same and not experts else max(stored)
-    return sum(target) + staging + experts + LOADER_BYTES
+    loader = LATER_LOADER_BYTES if "transformers.modeling_utils" in sys.modules else LOADER_BYTES
+    return sum(target) + staging + experts + loader
 
 
 def _bytes_per_value(kind: str) -> float:
