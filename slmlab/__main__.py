@@ -75,7 +75,7 @@ def missing(root, extra):
     homes = [d for d in importlib.metadata.distributions(name="slmlab") if not _lies_in(d, root)]
     if not homes:
         return ["slmlab"]
-    wanted = {"labs": ("labs",), "test": ("labs", "test")}[extra]
+    wanted = {"labs": ("notebooks", "labs"), "test": ("notebooks", "labs", "test")}[extra]
     lacking = []
     for requirement in homes[0].requires or ():
         name, marker = re.match(r"[\w.-]+", requirement).group(), requirement.partition(";")[2]

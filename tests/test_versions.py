@@ -39,8 +39,9 @@ def test_a_requirement_says_its_oldest_version_and_allows_the_tested_one(require
 
 
 def test_what_two_lists_ask_for_is_the_same():
+    """A build's own list aside: pip fetches that for the build alone, and it may be newer than what a reader has."""
     ends = {}
-    for requirement in REQUIREMENTS.values():
+    for requirement in [one for text, one in REQUIREMENTS.items() if text not in PROJECT["build-system"]["requires"]]:
         ends.setdefault(canonicalize_name(requirement.name), set()).add(str(oldest(requirement)))
 
     assert {name: found for name, found in ends.items() if len(found) > 1} == {}

