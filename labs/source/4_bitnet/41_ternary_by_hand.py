@@ -289,18 +289,18 @@ guest_guess = answer("guest-nats", default=1.0)  # your guess
 english = places.dataset("perplexity.txt").read_text(encoding="utf-8")
 length = 64 if MODE == "fast" else 512
 guest, guest_tokenizer = models.load(GUEST, "bfloat16")
+models.compute_in_float32(guest)  # not loaded in float32: that would take half a gigabyte more
 guest_ids = guest_tokenizer(english, return_tensors="pt").input_ids[:, :length]
 guest_vocabulary = guest.config.vocab_size
 
 
 def guest_nats(ending, by):
-    """Nats a token of a guest fresh from its file, the matrices rounded whose names end so."""
-    guest = models.load(GUEST, "bfloat16").model  # not in float32: that would take half a gigabyte more
-    models.compute_in_float32(guest)
-    with torch.inference_mode():
-        for name, matrix in guest.named_parameters():
-            if name.endswith(ending):
-                matrix.copy_(torch.from_numpy(by(matrix.float().numpy())))
+    """Nats a token of the guest, the matrices rounded whose names end so."""
+
+    def change(name, matrix):
+        return by(matrix) if name.endswith(ending) else None
+
+    with models.with_weights(guest, change), torch.inference_mode():
         return functional.cross_entropy(guest(guest_ids).logits[0, :-1], guest_ids[0, 1:]).item()
 
 
