@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SETUP = "`python3 -m slmlab lab` in the clone sets the course up"
-LAB_BYTES = 1_500_000_000  # memory that a lab may take in fast mode
+LAB_BYTES = 1_200_000_000  # what the largest lab, 00, takes with JupyterLab; all others stay within 1 GB
 CACHE_BYTES = 1_000_000_000
 LONGEST_NAME = 171  # characters below site-packages: a licence of a part of a part of torch 2.13
 MACOS = 14  # the oldest that the release of torch in binder/constraints.txt takes

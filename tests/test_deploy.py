@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from slmlab import cli, records
+from slmlab import cli, doctor, records
 
 ROOT = Path(__file__).resolve().parent.parent
 BINDER = ROOT / "binder"
@@ -229,7 +229,7 @@ def test_what_a_student_is_given_holds_the_largest_lab_on_its_own_model():
     needed = 200e6 + int(re.search(r"needs_bytes=([\d_]+)", source)[1])
     memory = values("kubernetes.yaml")["singleuser"]["memory"]
 
-    assert needed <= in_bytes(memory["guarantee"]) <= in_bytes(memory["limit"])
+    assert needed <= doctor.LAB_BYTES <= in_bytes(memory["guarantee"]) <= in_bytes(memory["limit"])
     assert needed <= in_bytes(values("tljh.yaml")["limits"]["memory"])
 
 
