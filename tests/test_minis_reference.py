@@ -291,13 +291,6 @@ than water, and iron sinks. So they walked home, and at the end of the day both 
 shipped = pytest.mark.parametrize("name", minis.NAMES)
 
 
-def folder_of(name):
-    folder = minis.folder(name)
-    if not (folder / "model.safetensors").exists():
-        pytest.skip(f"{name} has no weights in slmlab/minis/weights yet")
-    return folder
-
-
 def family_of(folder):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return config["model_type"].removesuffix("_text"), config
@@ -329,7 +322,7 @@ def without_halves(ids, weights):
 @compiles
 @shipped
 def test_a_shipped_mini_is_the_reference_to_float32(name, eager):
-    folder = folder_of(name)
+    folder = minis.folder(name)
     model, tokenizer = models.load(folder, "float32")
     ids = ids_of(tokenizer)
 
@@ -341,7 +334,7 @@ def test_a_shipped_mini_is_the_reference_to_float32(name, eager):
 @compiles
 @shipped
 def test_a_shipped_mini_is_the_reference_in_float64(name, eager, float64):
-    folder = folder_of(name)
+    folder = minis.folder(name)
     ids = ids_of(transformers.AutoTokenizer.from_pretrained(folder))
     family, _ = family_of(folder)
     if family == "bitnet":
