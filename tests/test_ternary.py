@@ -2,8 +2,11 @@
 
 import copy
 import math
+import subprocess
+import sys
 import warnings
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ with warnings.catch_warnings():  # torch is warned about itself where it gets it
     warnings.simplefilter("ignore", DeprecationWarning)
     from transformers.integrations import bitnet as theirs
 
+ROOT = Path(__file__).resolve().parent.parent
 GREEDY = {"do_sample": False, "max_new_tokens": 64, "pad_token_id": 0}
 
 
@@ -144,6 +148,34 @@ def test_packed_equals_bit_linear_bit_for_bit(N, K, lead, format):
 
     assert y.shape == (*lead, N)
     assert torch.equal(y, layer(x))
+
+
+MEASURE = """
+import sys
+import torch
+from slmlab import bench
+from slmlab.ternary import PackedLinear
+
+def use(N, K):
+    layer = PackedLinear(K, N, bias=False, format=sys.argv[1]).eval()
+    with torch.inference_mode():
+        layer(torch.randn(1, K))
+    return layer
+
+use(64, 64)  # what a first product takes
+before = bench.memory().rss_bytes
+layer = use(8192, 16384)
+print(bench.memory().peak_bytes - before)
+"""
+
+
+@pytest.mark.parametrize(("format", "bits"), [("2bit", 2), ("base3", 1.6), ("int8", 8)])
+def test_a_packed_layer_takes_its_bits_of_memory_when_it_computes(format, bits):
+    """A copy in floats, made to compute, would be 16 or 32 bits a weight."""
+    command = [sys.executable, "-c", MEASURE, format]
+    taken = int(subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout)
+
+    assert taken < 1.1 * 8192 * 16384 * bits / 8 + 4e6
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
