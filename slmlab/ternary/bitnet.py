@@ -299,7 +299,8 @@ def accelerate(model: BitNetForCausalLM, format: str) -> BitNetForCausalLM:
     body.rotary_emb = Rotary(body.rotary_emb).eval()
     body.norm = PackedNorm(body.norm).eval()
     model.__class__, body.__class__ = PackedBitNet, PackedBody
-    _CAN_RECORD_REGISTRY[body] = body._can_record_outputs  # what a constructor does for its class
+    # What a constructor does for its class. The key is a name: transformers 5.20 is given it, 5.23 asks for the model.
+    _CAN_RECORD_REGISTRY.update({str(PackedBody): PackedBody._can_record_outputs})
     del head, embedding
     _give_back()
     return model.requires_grad_(False)
