@@ -164,11 +164,13 @@ def _write_safetensors(gguf: Path, new: Path, report: Report) -> None:
     # Without it the model counts as quantized, and save_pretrained refuses it.
     dense = {"quantization_config": gguf_config(dequantize=True)} if gguf_config else {}
     report("tokenizer", 0, 1)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(new)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     report("weights", 0, 1)  # the reader walks through the vocabulary first: a quarter minute before the next report
     with quiet(lambda done, total: report("weights", done, total)):
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, **dense)
     report("write", 0, 1)
+    tokenizer.eos_token_id = model.config.eos_token_id  # transformers 5.15 takes the token that begins a turn for it
+    tokenizer.save_pretrained(new)
     with quiet():
         model.save_pretrained(new)
     report("write", 1, 1)
