@@ -138,7 +138,8 @@ def pip_install(root):
     python = str(venv_python(root))
     said = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=True).stdout
     # --no-compile: Python compiles a module when it is first used; to compile all of them takes longer than the rest.
-    command = [python, "-m", "pip", "install", "--no-compile"]
+    # --only-binary: where a package has no wheel, that is said at once; nobody's compiler is needed for others' code.
+    command = [python, "-m", "pip", "install", "--no-compile", "--only-binary=:all:"]
     if tuple(map(int, re.findall(r"\d+", said.decode("utf-8", "replace"))[:2])) >= (24, 1):
         command.append("--progress-bar=raw")  # one line for each piece of a download
     return command
