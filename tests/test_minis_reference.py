@@ -10,12 +10,14 @@ import pytest
 import reference
 import torch
 import transformers
+from packaging.version import Version
 from reference import bitnet
 from safetensors.torch import load_file, save_file
 
 from slmlab import minis, models
 from slmlab.ternary import BitLinear
 
+ANY_ID = Version(transformers.__version__) >= Version("5.21")  # before, an id beyond the second table is an IndexError
 IDS = [3, 17, 0, 8, 8, 39, 21, 5, 30, 12, 2, 33]  # longer than every window below
 SHAPE = {
     "vocab_size": 40,
@@ -66,7 +68,7 @@ GEMMA3N = SHAPE | {
     "layer_types": ["sliding_attention", "full_attention"] * 3,
     "num_kv_shared_layers": 2,
     "rope_parameters": GEMMA3["rope_parameters"],
-    "vocab_size_per_layer_input": 36,  # 39 of IDS is beyond it
+    "vocab_size_per_layer_input": 36 if ANY_ID else 40,  # 39 of IDS is beyond the first
     "hidden_size_per_layer_input": 8,
     "altup_num_inputs": 3,
     "laurel_rank": 4,
@@ -489,6 +491,8 @@ MISTAKES = {  # case: {mistake: (text, what stands there instead)}
         "head ternary": ("@ head.T", "@ codes_and_scale(config, {'head.weight': head}, 'head')[0].T"),
     },
 }
+if not ANY_ID:
+    del MISTAKES["gemma3n"]["ids beyond the second table read its last row"]  # there is none in IDS
 
 
 @pytest.mark.parametrize("case", MISTAKES)
