@@ -221,8 +221,8 @@ def test_sequences_have_no_gaps_and_every_document_comes_once_and_whole(tmp_path
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
 def test_documents_of_a_sequence_do_not_see_each_other(tmp_path, name):
-    run = new_training(small(name), tmp_path)
-    packed = run.text.batch(longest=48)
+    run = new_training(replace(small(name), mixture={"question": 1.0}), tmp_path)
+    packed = run.text.batch()
     starts = [*packed.positions[0].eq(0).nonzero().flatten().tolist(), packed.ids.shape[1]]
     assert len(starts) > 2
 
