@@ -191,6 +191,8 @@ def test_long_documents_come_later_where_a_recipe_wants_it(tmp_path):
     assert limits[270:450] == sorted(limits[270:450]) and limits[360] == (160 + 512) // 2
     assert training.longest(replace(recipe, short_first=False), 0, 1000) == tokenizer.MAX_TOKENS
 
+    with pytest.raises(minis.MiniError, match=r"hardly one has at most 9 tokens\. Next: a recipe"):
+        new_training(recipe, tmp_path).text.batch(longest=9)
     text = new_training(recipe, tmp_path).text
     lengths = [len(document) for _ in range(20) for document in text.sequence(160)]
     assert max(lengths) <= 160 < max(len(document) for _ in range(20) for document in text.sequence())

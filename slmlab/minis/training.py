@@ -49,6 +49,7 @@ SHORT_UNTIL, ALL_FROM = 0.27, 0.45  # of the steps
 CHECKPOINT_S = 30
 EAGER_UNTIL = 256  # tokens of a sequence
 LOOKAHEAD = 48  # documents waiting for a sequence with room for them
+PATIENCE = 1000  # documents, nearly all of them too long
 WIDTHS = (1.0, 0.75, 0.5, 0.25)  # of a MatFormer's FFN
 WIDTH_SHARES = (4, 1, 2, 1)  # of the sequences that are trained with each
 HELD_OUT_DOCUMENTS = 64  # of each kind
@@ -378,7 +379,14 @@ class Text:
     def _refill(self, longest: int) -> None:
         missing = LOOKAHEAD - len(self.waiting)
         if missing > LOOKAHEAD // 4 or not self.waiting:
+            seen = 0
             while missing := LOOKAHEAD - len(self.waiting):
+                if seen > PATIENCE:
+                    raise MiniError(
+                        f"of {seen} documents hardly one has at most {longest} tokens. Next: a recipe with kinds of "
+                        "shorter ones in its mixture, or without short_first"
+                    )
+                seen += missing
                 marked = map(self._marked, self._documents(missing))
                 self.waiting += (short := [ids for ids in marked if len(ids) <= longest])
                 self.passed_over += missing - len(short)
